@@ -1,0 +1,159 @@
+/**
+ * A client that does not keep to the rules: it speaks WebSocket and msgpack by itself, because the SDK refuses most of this before it is sent. It is
+ * told what any client is told, and everything that it is sent is looked through for what it may not know.
+ */
+import { createConnection } from 'node:net';
+import { Packr, Unpackr } from 'msgpackr';
+import { WebSocket } from 'ws';
+import { CODES, type CodeName, PROTOCOL_VERSION, SUBPROTOCOL, codeName } from '../../../protocol/index.js';
+import type { Reply } from '../types.js';
+
+const ANSWER_MS = 10_000;
+
+/** What came back to a message: an answer, a code, or the end of the session with one. */
+export interface Told {
+  readonly reply: Reply;
+  /** The answer's fields; empty when it was refused. */
+  readonly answer: Readonly<Record<string, unknown>>;
+}
+
+type Message = Readonly<Record<string, unknown>>;
+
+export interface AttackerOptions {
+  readonly socket: string;
+  /** Is shown everything that arrives. */
+  readonly onBytes: (bytes: Uint8Array) => void;
+}
+
+export class Attacker {
+  /** Told of completions, when somebody wants to know. */
+  onCompletions: (message: Message) => void = () => undefined;
+  /** Told of refused submits. */
+  onSubmitRefused: (reply: Reply) => void = () => undefined;
+  readonly socket: WebSocket;
+  readonly #packr = new Packr({ useRecords: false });
+  readonly #unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
+  readonly #waiting = new Map<number, (told: Told) => void>();
+  readonly #closed: Promise<void>;
+  #lastId = 0;
+  #fault: CodeName | '' = '';
+
+  private constructor(socket: WebSocket, onBytes: (bytes: Uint8Array) => void) {
+    this.socket = socket;
+    socket.on('message', (bytes: Buffer) => {
+      onBytes(bytes);
+      this.#take(this.#unpackr.unpack(bytes) as Message);
+    });
+    socket.on('error', () => undefined);
+    this.#closed = new Promise((resolve) => {
+      socket.once('close', () => {
+        for (const told of this.#waiting.values()) told({ reply: this.#end(), answer: {} });
+        this.#waiting.clear();
+        this.onSubmitRefused(this.#end());
+        resolve();
+      });
+    });
+  }
+
+  /** A connection, and nothing said on it. */
+  static async connect({ socket: path, onBytes }: AttackerOptions): Promise<Attacker> {
+    const createdBy = (): ReturnType<typeof createConnection> => createConnection({ path });
+    const socket = new WebSocket('ws://localhost/', SUBPROTOCOL, { createConnection: createdBy, perMessageDeflate: false });
+    const attacker = new Attacker(socket, onBytes);
+    await within(
+      'a connection',
+      new Promise<void>((resolve, reject) => {
+        socket.once('open', resolve);
+        socket.once('error', reject);
+      }),
+    );
+    return attacker;
+  }
+
+  get isOpen(): boolean {
+    return this.socket.readyState === WebSocket.OPEN;
+  }
+
+  hello(tenant: string, token: string): Promise<Told> {
+    return this.ask('hello', { version: PROTOCOL_VERSION, tenant, token, client: 'ringwarden demo, the attacker' });
+  }
+
+  /** Sends a control message of any kind, and resolves with what came of it. */
+  ask(type: string, fields: Message = {}): Promise<Told> {
+    const id = ++this.#lastId;
+    const told = new Promise<Told>((resolve) => this.#waiting.set(id, resolve));
+    this.send({ type, id, ...fields });
+    return within(`the answer to ${type}`, told);
+  }
+
+  /** {@link ask} for a message that must succeed for the attempt to make sense. */
+  async must(type: string, fields: Message = {}): Promise<Told['answer']> {
+    const { reply, answer } = await this.ask(type, fields);
+    if (reply.outcome !== 'harmless') throw new Error(`${type} was ${reply.outcome}: ${reply.code}`);
+    return answer;
+  }
+
+  send(message: Message): void {
+    this.sendBytes(this.#packr.pack(message));
+  }
+
+  sendBytes(bytes: Uint8Array | string): void {
+    if (this.isOpen) this.socket.send(bytes, { binary: typeof bytes !== 'string' });
+  }
+
+  /** Resolves when the server ended the session, with the reason that it gave. */
+  async fault(): Promise<Reply> {
+    await within('the end of the session', this.#closed);
+    return this.#end();
+  }
+
+  /** Resolves when the connection is gone, whoever ended it. */
+  get closed(): Promise<void> {
+    return this.#closed;
+  }
+
+  /** Is gone at once, as a process that was killed. */
+  terminate(): void {
+    this.socket.terminate();
+  }
+
+  #end(): Reply {
+    if (this.#fault === '') throw new Error('the connection ended without a reason');
+    return { outcome: 'faulted', code: this.#fault };
+  }
+
+  #take(message: Message): void {
+    const { type, id } = message;
+    if (type === 'completions') this.onCompletions(message);
+    else if (type === 'answer') this.#answer(Number(id), { reply: { outcome: 'harmless', code: '' }, answer: message });
+    else if (type === 'error') this.#error(Number(id), codeName(Number(message['code'])) ?? 'internal');
+  }
+
+  #error(id: number, code: CodeName): void {
+    if (CODES[code].severity === 'fault') {
+      // Whoever waits is told when the session has really ended.
+      this.#fault = code;
+      return;
+    }
+    const reply: Reply = { outcome: 'refused', code };
+    if (id === 0) this.onSubmitRefused(reply);
+    else this.#answer(id, { reply, answer: {} });
+  }
+
+  #answer(id: number, told: Told): void {
+    this.#waiting.get(id)?.(told);
+    this.#waiting.delete(id);
+  }
+}
+
+async function within<T>(what: string, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} did not come within ${ANSWER_MS} ms`)), ANSWER_MS);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,259 @@
+import { CODES, type EventMessage, type LeaseInfo, type LeaseMode, type QueueInfo, type QueueKind, type ShareInfo } from '../protocol/index.js';
+import { orAborted } from './abort.js';
+import { readGeneration, readNothing } from './answers.js';
+import { BlockDevice } from './block-device.js';
+import { ConnectionError, malformed, RefusedError, refusal, RingwardenError } from './errors.js';
+import { EventStream, type StreamOptions } from './event-stream.js';
+import type { DeviceEvent } from './events.js';
+import { Plan } from './plan.js';
+import { Queue } from './queue.js';
+import type { SignalOption } from './region.js';
+import type { LeaseOwner, Session } from './session.js';
+
+export interface DeviceEventOptions extends StreamOptions {
+  /** Also tell of each request of this lease that ends. */
+  completions?: boolean;
+}
+
+/** A lease: this session's hold on a device, with one queue. */
+export class Device implements LeaseOwner {
+  readonly #session: Session;
+  readonly #lease: LeaseInfo;
+  readonly #queueInfo: QueueInfo;
+  readonly #queue: Queue;
+  readonly #shares: readonly BlockDevice[];
+  readonly #streams = new Set<EventStream<DeviceEvent>>();
+  readonly #completionStreams = new Set<EventStream<DeviceEvent>>();
+  #generation: number;
+  #end: RingwardenError | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** For `openDevice` of the client. */
+  constructor(session: Session, lease: LeaseInfo, queueInfo: QueueInfo) {
+    const { limits } = session.info;
+    this.#session = session;
+    this.#lease = lease;
+    this.#queueInfo = queueInfo;
+    this.#generation = lease.generation;
+    this.#queue = new Queue({
+      link: session.link,
+      staging: session.staging,
+      limits,
+      lease: lease.lease,
+      generation: lease.generation,
+      queue: queueInfo.queue,
+      depth: Math.min(queueInfo.entries, lease.maxInFlight),
+    });
+    this.#shares = lease.shares.map((info) => new BlockDevice(new Plan(info, lease.device, limits), this.#queue));
+  }
+
+  get name(): string {
+    return this.#lease.device;
+  }
+
+  /** Handle of the lease in this session. */
+  get lease(): number {
+    return this.#lease.lease;
+  }
+
+  get mode(): LeaseMode {
+    return this.#lease.mode;
+  }
+
+  get queues(): QueueKind {
+    return this.#lease.queues;
+  }
+
+  /** Number of interrupt vectors of this lease. */
+  get vectors(): number {
+    return this.#lease.vectors;
+  }
+
+  /** Most requests in flight; more of them wait in this process. */
+  get depth(): number {
+    return Math.min(this.#queueInfo.entries, this.#lease.maxInFlight);
+  }
+
+  /** Requests in flight now. */
+  get inFlight(): number {
+    return this.#queue.inFlight;
+  }
+
+  /** Changes at each reset. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** The geometry of the queue and of the hardware ring behind it. */
+  get queue(): Readonly<QueueInfo> {
+    return this.#queueInfo;
+  }
+
+  /** What the lease was granted when it was opened. */
+  get shares(): readonly Readonly<ShareInfo>[] {
+    return this.#lease.shares;
+  }
+
+  /** Whether the lease is still held. */
+  get active(): boolean {
+    return this.#end === undefined;
+  }
+
+  /** A share by its name or index; without either: the only one. Throws a RefusedError `unknownShare`. */
+  share(which?: string | number): BlockDevice {
+    const found = this.#shares.filter(({ name, index }) => which === undefined || which === (typeof which === 'string' ? name : index));
+    const [share] = found;
+    if (found.length === 1) return share;
+    const names = this.#shares.map(({ name }) => name).join(', ');
+    throw refusal(`share of ${this.name} (shares: ${names})`, 'unknownShare', which ?? '');
+  }
+
+  /**
+   * Ends the lease's own requests in flight with `reset` and goes on with a new generation; other leases of the device notice nothing. Requests
+   * that are made meanwhile wait.
+   */
+  async reset({ signal }: SignalOption = {}): Promise<void> {
+    signal?.throwIfAborted();
+    this.#queue.pause();
+    const resetting = this.#session.calls.call('resetLease', { lease: this.lease }, (answer) => this.#setGeneration(readGeneration(answer)));
+    const resumed = resetting.finally(() => this.#queue.resume());
+    await orAborted(resumed, signal);
+  }
+
+  /** Asks for an `interrupt` event each time a vector of the lease fires. Throws `unknownVector` beyond {@link vectors}. */
+  async bindVector(vector: number, options?: SignalOption): Promise<void> {
+    await this.#bind(vector, true, options);
+  }
+
+  /** Asks for no more `interrupt` events of the vector. */
+  async unbindVector(vector: number, options?: SignalOption): Promise<void> {
+    await this.#bind(vector, false, options);
+  }
+
+  async #bind(vector: number, enable: boolean, { signal }: SignalOption = {}): Promise<void> {
+    if (!Number.isSafeInteger(vector) || vector < 0 || vector >= this.vectors)
+      throw refusal(`bind a vector of ${this.name}`, 'unknownVector', vector);
+    await this.#session.calls.call('bindVector', { lease: this.lease, vector, enable }, readNothing, { signal });
+  }
+
+  /**
+   * The events of this lease from now on, for one `for await`. The iteration ends when the device is closed or revoked, and throws when the
+   * connection is lost. A reader that is late loses the oldest events and is told how many.
+   */
+  events(options: DeviceEventOptions = {}): EventStream<DeviceEvent> {
+    const stream = new EventStream<DeviceEvent>(options, () => {
+      this.#streams.delete(stream);
+      this.#completionStreams.delete(stream);
+      this.#watchCompletions();
+    });
+    if (this.#end !== undefined) {
+      stream.end(this.#session.lossFor(this.#end));
+      return stream;
+    }
+    this.#streams.add(stream);
+    if (options.completions === true) this.#completionStreams.add(stream);
+    this.#watchCompletions();
+    return stream;
+  }
+
+  #watchCompletions(): void {
+    const streams = this.#completionStreams;
+    this.#queue.onCompletion =
+      streams.size === 0
+        ? undefined
+        : (event) => {
+            for (const stream of streams) stream.push(event);
+          };
+  }
+
+  /** Gives the lease back. What is in flight ends first, or with `closed`. A second call does nothing. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#end !== undefined) return;
+    this.#queue.pause();
+    try {
+      await this.#session.calls.call('closeDevice', { lease: this.lease }, readNothing);
+    } catch (error) {
+      // A lease that was taken away, or whose connection ended, needs no closing.
+      const gone = error instanceof ConnectionError || (error instanceof RefusedError && error.code === 'unknownLease');
+      if (!gone) throw error;
+    } finally {
+      this.ended(new RefusedError('closed', `${this.name}: the device was closed by this program; open it again`));
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** For the session: completions of one of the lease's queues. */
+  completed(queue: number, entries: Uint8Array, data: Uint8Array): void {
+    if (this.#end !== undefined) return;
+    if (queue !== this.#queueInfo.queue) throw malformed(`completions of queue ${queue}, which this lease does not have`);
+    this.#queue.complete(entries, data);
+  }
+
+  /** For the session: a submit was refused, maybe one of this lease. */
+  refused(submit: number, errorOf: (context: string) => RingwardenError): void {
+    this.#queue.refused(submit, errorOf);
+  }
+
+  /** For the session: an event of this lease, or one for everybody. */
+  event(message: EventMessage): void {
+    switch (message.event) {
+      case 'interrupt':
+        this.#tell({ type: 'interrupt', vector: message.vector, count: message.count });
+        break;
+      case 'namespaceChanged':
+        this.#tell({ type: 'namespaceChanged', share: message.share });
+        break;
+      case 'reset':
+        this.#setGeneration(message.generation);
+        this.#tell({ type: 'reset', generation: message.generation, reason: message.reason });
+        break;
+      case 'revoked':
+        this.#tell({ type: 'revoked', reason: message.reason });
+        this.ended(revokedError(this.name, message.reason));
+        break;
+      case 'deviceLost':
+        this.#tell({ type: 'deviceLost', reason: message.reason });
+        break;
+      case 'deviceRestored':
+        this.#setGeneration(message.generation);
+        this.#tell({ type: 'deviceRestored', generation: message.generation });
+        break;
+      case 'draining':
+        this.#tell({ type: 'draining', milliseconds: message.milliseconds });
+        break;
+      case 'holderGone':
+        break;
+    }
+  }
+
+  /** For the session: the lease is gone. */
+  ended(error: RingwardenError): void {
+    if (this.#end !== undefined) return;
+    this.#end = error;
+    this.#session.forget(this.lease);
+    this.#queue.end(error);
+    for (const stream of this.#streams) stream.end(this.#session.lossFor(error));
+  }
+
+  #setGeneration(generation: number): void {
+    this.#generation = generation;
+    this.#queue.generation = generation;
+  }
+
+  #tell(event: DeviceEvent): void {
+    for (const stream of this.#streams) stream.push(event);
+  }
+}
+
+function revokedError(device: string, reason: string): RingwardenError {
+  const { code, remedy } = CODES.revoked;
+  return new RingwardenError('revoked', `${device}: the lease was revoked: ${reason}; ${remedy}`, { number: code, value: reason });
+}

@@ -1,0 +1,292 @@
+/**
+ * The SDK's side of one queue: requests become entries, entries go out in messages, completions come back.
+ *
+ * Requests of one tick of the event loop share messages. The queue keeps within what the server allows (entries of the ring, requests in
+ * flight, staging memory, size of a message), so requests wait here instead of being refused there.
+ */
+import { COMPLETION_BYTES, COMPLETION_WORDS, Code, CompletionWord, EntryFlag, EntryWord, Operation, type SessionLimits } from '../protocol/index.js';
+import { codeError, completionField, malformed } from './errors.js';
+import type { CompletionEvent } from './events.js';
+import type { Link } from './link.js';
+import type { Request } from './request.js';
+import { Slots } from './slots.js';
+import { Staging } from './staging.js';
+import { SubmitFrame } from './submit-frame.js';
+import { Waiting } from './waiting.js';
+
+const TWO_32 = 0x1_0000_0000;
+
+/** Parts that one request may send before it is the turn of the next one. */
+const QUANTUM = 16;
+
+/**
+ * Bytes of one message that the SDK aims at, below the limit of the server: large enough to pay for a message, small enough that the server
+ * works on one while the next one is written.
+ */
+export const MESSAGE_BYTES = 512 * 1_024;
+
+export interface QueueOptions {
+  readonly link: Link;
+  readonly staging: Staging;
+  readonly limits: Readonly<SessionLimits>;
+  readonly lease: number;
+  readonly generation: number;
+  readonly queue: number;
+  /** Most requests in flight. */
+  readonly depth: number;
+}
+
+export class Queue {
+  /** Told of every completion, when somebody wants to know. */
+  onCompletion: ((event: CompletionEvent) => void) | undefined;
+  readonly #link: Link;
+  readonly #staging: Staging;
+  readonly #lease: number;
+  readonly #queue: number;
+  #generation: number;
+  readonly #slots: Slots;
+  readonly #waiting = new Waiting();
+  readonly #frame: SubmitFrame;
+  readonly #words: Uint32Array;
+  readonly #completions: Uint32Array;
+  readonly #completionBytes: Uint8Array;
+  /** Parts that the first request sent in this turn. */
+  #turn = 0;
+  #scheduled = false;
+  #paused = false;
+  #end: Error | undefined;
+
+  constructor(options: QueueOptions) {
+    const { limits, depth } = options;
+    this.#link = options.link;
+    this.#staging = options.staging;
+    this.#lease = options.lease;
+    this.#queue = options.queue;
+    this.#generation = options.generation;
+    this.#slots = new Slots(depth);
+    this.#frame = new SubmitFrame(options.lease, options.queue, Math.min(depth, limits.batch), Math.min(MESSAGE_BYTES, limits.messageBytes));
+    this.#words = this.#frame.words;
+    this.#completions = new Uint32Array(depth * COMPLETION_WORDS);
+    this.#completionBytes = new Uint8Array(this.#completions.buffer);
+  }
+
+  get inFlight(): number {
+    return this.#slots.capacity - this.#slots.free;
+  }
+
+  set generation(generation: number) {
+    this.#generation = generation;
+  }
+
+  /** Adds a request. It goes out at the end of this tick, as far as there is room. */
+  submit(request: Request): void {
+    if (this.#end !== undefined) {
+      request.fail(this.#end);
+      request.endIfDone();
+      return;
+    }
+    this.#waiting.push(request);
+    this.#schedule();
+  }
+
+  /** Keeps requests back from now on. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#schedule();
+  }
+
+  /** Ends every request, in flight or not, with `error`; later ones end with it at once. */
+  end(error: Error): void {
+    if (this.#end !== undefined) return;
+    this.#end = error;
+    for (let slot = 0; slot < this.#slots.capacity; slot++) {
+      const request = this.#slots.requests[slot];
+      if (request === undefined) continue;
+      this.#release(slot, request);
+      request.fail(error);
+      request.endIfDone();
+    }
+    for (const request of this.#waiting.drain()) {
+      request.fail(error);
+      request.endIfDone();
+    }
+    this.#staging.wake();
+  }
+
+  readonly #schedule = (): void => {
+    if (this.#scheduled || this.#waiting.empty) return;
+    this.#scheduled = true;
+    queueMicrotask(this.#flush);
+  };
+
+  readonly #flush = (): void => {
+    this.#scheduled = false;
+    if (this.#end !== undefined) return;
+    while (this.#fill()) this.#link.submit(this.#frame.encode());
+  };
+
+  /** Fills one message; false when nothing can be sent now. */
+  #fill(): boolean {
+    while (!this.#waiting.empty && this.#slots.free > 0 && !this.#paused) {
+      const request = this.#waiting.first;
+      if (request.left > 0 && !this.#addPart(request)) break;
+      if (request.left === 0) {
+        this.#waiting.shift();
+        this.#turn = 0;
+      } else if (++this.#turn === QUANTUM) {
+        this.#waiting.rotate();
+        this.#turn = 0;
+      }
+    }
+    return this.#frame.count > 0;
+  }
+
+  /** Adds the next part of a request to the message; false when it does not fit, or when its data do not fit into the staging memory. */
+  #addPart(request: Request): boolean {
+    const units = Math.min(request.left, request.partUnits);
+    const length = units * request.unitBytes;
+    const sent = request.inline && request.operation !== Operation.read ? length : 0;
+    if (!this.#frame.fits(sent)) return false;
+    const charge = request.inline ? Staging.charge(length) : 0;
+    if (charge > 0 && !this.#staging.take(charge, this.#schedule)) return false;
+    const slot = this.#slots.take(request);
+    this.#slots.bytes[slot] = length;
+    this.#slots.at[slot] = request.taken;
+    this.#slots.charges[slot] = charge;
+    this.#slots.lbas[slot] = request.lba;
+    this.#slots.blocks[slot] = request.blocks ? units : 0;
+    this.#slots.submits[slot] = this.#link.submits + 1;
+    this.#writeEntry(this.#frame.add(), request, slot, length);
+    if (sent > 0 && request.memory !== undefined) this.#frame.addData(request.memory, request.taken, length);
+    request.left -= units;
+    request.outstanding++;
+    if (request.blocks) request.lba += units;
+    if (request.inline) request.taken += length;
+    else request.offset += length;
+    return true;
+  }
+
+  /** The last three words are reserved: nobody ever wrote anything there. */
+  #writeEntry(at: number, request: Request, slot: number, length: number): void {
+    const words = this.#words;
+    const flags = request.flags | (request.inline ? EntryFlag.inline : 0);
+    words[at + EntryWord.head] = request.operation | (flags << 8) | (request.share << 16);
+    words[at + EntryWord.generation] = this.#generation;
+    words[at + EntryWord.tagLow] = slot;
+    words[at + EntryWord.tagHigh] = this.#slots.sequences[slot];
+    words[at + EntryWord.lbaLow] = request.lba % TWO_32;
+    words[at + EntryWord.lbaHigh] = request.lba / TWO_32;
+    words[at + EntryWord.blocks] = this.#slots.blocks[slot];
+    words[at + EntryWord.region] = request.region;
+    words[at + EntryWord.offsetLow] = request.region === 0 ? 0 : request.offset;
+    words[at + EntryWord.offsetHigh] = 0;
+    words[at + EntryWord.length] = length;
+    words[at + EntryWord.lease] = this.#lease;
+    words[at + EntryWord.queue] = this.#queue;
+  }
+
+  /** The server refused a submit as a whole: what went with it ends with the error. */
+  refused(submit: number, errorOf: (context: string) => Error): void {
+    for (let slot = 0; slot < this.#slots.capacity; slot++) {
+      const request = this.#slots.requests[slot];
+      if (request === undefined || this.#slots.submits[slot] !== submit) continue;
+      request.fail(errorOf(this.#contextOf(request, slot)));
+      this.#release(slot, request);
+      request.endIfDone();
+    }
+    this.#staging.wake();
+    this.#schedule();
+  }
+
+  /** Takes a message of completions. Throws a ConnectionError for one that does not fit what is in flight. */
+  complete(entries: Uint8Array, data: Uint8Array): void {
+    const count = entries.length / COMPLETION_BYTES;
+    if (!Number.isInteger(count) || count === 0 || count > this.inFlight) {
+      throw malformed(`${entries.length} bytes of completions with ${this.inFlight} requests in flight`);
+    }
+    this.#completionBytes.set(entries);
+    this.#check(count, data.length);
+    let dataAt = 0;
+    for (let index = 0; index < count; index++) dataAt += this.#completeOne(index * COMPLETION_WORDS, data, dataAt);
+    this.#staging.wake();
+    this.#schedule();
+  }
+
+  /** Every completion answers a request in flight, and the reads among them bring exactly the data of the message. */
+  #check(count: number, dataBytes: number): void {
+    const words = this.#completions;
+    let sum = 0;
+    for (let at = 0; at < count * COMPLETION_WORDS; at += COMPLETION_WORDS) {
+      const slot = words[at + CompletionWord.tagLow];
+      const request = this.#slots.find(slot, words[at + CompletionWord.tagHigh]);
+      if (request === undefined) throw malformed('a completion with a tag that is not in flight');
+      if ((words[at + CompletionWord.code] & 0xffff) !== Code.ok || !request.inline || request.operation !== Operation.read) continue;
+      const length = this.#slots.bytes[slot];
+      if (words[at + CompletionWord.bytes] !== length) throw malformed(`a read of ${length} bytes that brought ${words[at + CompletionWord.bytes]}`);
+      sum += length;
+    }
+    if (sum !== dataBytes) throw malformed(`${dataBytes} bytes of data with completions that have ${sum}`);
+  }
+
+  /** Ends a part; returns how many bytes of the message's data it took. */
+  #completeOne(at: number, data: Uint8Array, dataAt: number): number {
+    const words = this.#completions;
+    const slot = words[at + CompletionWord.tagLow];
+    const request = this.#slots.find(slot, words[at + CompletionWord.tagHigh]);
+    if (request === undefined) throw malformed('two completions with the same tag');
+    const code = words[at + CompletionWord.code] & 0xffff;
+    let taken = 0;
+    if (code !== Code.ok) {
+      request.fail(this.#errorOf(request, slot, at, code));
+    } else if (request.inline && request.operation === Operation.read) {
+      taken = this.#slots.bytes[slot];
+      // Nobody waits for the data of an aborted request.
+      request.memory?.set(data.subarray(dataAt, dataAt + taken), this.#slots.at[slot]);
+    }
+    if (this.onCompletion !== undefined) this.#tell(this.onCompletion, request, slot, code);
+    this.#release(slot, request);
+    request.endIfDone();
+    return taken;
+  }
+
+  #errorOf(request: Request, slot: number, at: number, code: number): Error {
+    const words = this.#completions;
+    // What was refused because a reset crossed its way met the same end as what the reset found in flight.
+    const told = code === Code.staleGeneration ? Code.reset : code;
+    const value = BigInt(words[at + CompletionWord.valueLow]) | (BigInt(words[at + CompletionWord.valueHigh]) << 32n);
+    const field = completionField(words[at + CompletionWord.code] >>> 16);
+    const error = codeError(
+      this.#contextOf(request, slot),
+      told,
+      field,
+      field === '' ? '' : String(value),
+      words[at + CompletionWord.status] & 0xffff,
+    );
+    if (error.code === 'malformedAnswer') throw error;
+    return error;
+  }
+
+  /** What a part asked for, in words. */
+  #contextOf(request: Request, slot: number): string {
+    const count = this.#slots.blocks[slot];
+    const where = request.blocks ? ` of ${count} block${count === 1 ? '' : 's'} at block ${this.#slots.lbas[slot]}` : '';
+    return `${request.name}${where} in ${request.place}`;
+  }
+
+  #tell(listener: (event: CompletionEvent) => void, request: Request, slot: number, code: number): void {
+    const { name } = request;
+    if (name === 'none') return;
+    const blocks = this.#slots.blocks[slot];
+    listener({ type: 'completion', operation: name, share: request.share, lba: blocks === 0 ? 0 : this.#slots.lbas[slot], blocks, code });
+  }
+
+  #release(slot: number, request: Request): void {
+    this.#staging.give(this.#slots.charges[slot]);
+    this.#slots.give(slot);
+    request.outstanding--;
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * The server's own DMA memory of one device: rings, PRP lists, identify buffers. No client ever reaches it.
+ *
+ * Page-granular, first fit, in chunks of memory files that are contiguous on the bus. Not for the hot path.
+ */
+import { PAGE_BYTES } from '../../protocol/index.js';
+import { shm } from '../../native/shm.js';
+import type { Backing, DmaMemory } from '../backing.js';
+import { HardwareError, type Task } from '../task.js';
+import { createMemoryFile, wholePages } from './file.js';
+import { writeAddress } from './translate.js';
+
+const CHUNK_BYTES = 2 * 1_048_576;
+
+/** A piece of the arena: contiguous in this process and on the bus. */
+export interface DmaSlice {
+  readonly bytes: number;
+  readonly memory: DmaMemory;
+  /** Bytes from the start of `memory`. */
+  readonly offset: number;
+  /** Bus address of the first byte, as two words. */
+  readonly busLow: number;
+  readonly busHigh: number;
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+}
+
+interface Chunk {
+  readonly fd: number;
+  readonly memory: DmaMemory;
+  /** One byte a page: 1 while it is used. */
+  readonly used: Uint8Array;
+}
+
+export class DmaArena {
+  readonly #backing: Backing;
+  readonly #name: string;
+  readonly #chunks: Chunk[] = [];
+
+  constructor(backing: Backing, name: string) {
+    this.#backing = backing;
+    this.#name = name;
+  }
+
+  /** Bytes in use. */
+  get usedBytes(): number {
+    return this.#chunks.reduce((sum, chunk) => sum + chunk.used.reduce((pages, page) => pages + page, 0) * PAGE_BYTES, 0);
+  }
+
+  /** Zeroed memory of at least `bytes`. Throws `exhausted` when the backing has no room. */
+  *allocate(bytes: number): Task<DmaSlice> {
+    const size = wholePages(bytes);
+    for (const chunk of this.#chunks) {
+      const page = findRun(chunk.used, size / PAGE_BYTES);
+      if (page >= 0) return take(chunk, page, size);
+    }
+    const chunkBytes = Math.max(CHUNK_BYTES, size);
+    const fd = createMemoryFile(`ringwarden:${this.#name}`, chunkBytes);
+    let memory: DmaMemory;
+    try {
+      memory = yield* this.#backing.attach(fd, chunkBytes, { contiguous: true, owner: 'server' });
+    } catch (error) {
+      shm().close(fd);
+      throw error;
+    }
+    const chunk: Chunk = { fd, memory, used: new Uint8Array(chunkBytes / PAGE_BYTES) };
+    this.#chunks.push(chunk);
+    return take(chunk, 0, size);
+  }
+
+  /** Gives a slice back. The caller knows that the device does not use it any more. */
+  free(slice: DmaSlice): void {
+    const chunk = this.#chunks.find((candidate) => candidate.memory === slice.memory);
+    if (chunk === undefined) throw new HardwareError('protocol', 'slice of another arena');
+    chunk.used.fill(0, slice.offset / PAGE_BYTES, (slice.offset + slice.bytes) / PAGE_BYTES);
+  }
+
+  /** Gives every chunk back to the backing. Nothing of the arena may be in use by the device. */
+  *dispose(): Task<void> {
+    for (let chunk = this.#chunks.pop(); chunk !== undefined; chunk = this.#chunks.pop()) {
+      try {
+        yield* this.#backing.detach(chunk.memory);
+      } finally {
+        shm().close(chunk.fd);
+      }
+    }
+  }
+}
+
+function take(chunk: Chunk, page: number, bytes: number): DmaSlice {
+  chunk.used.fill(1, page, page + bytes / PAGE_BYTES);
+  const offset = page * PAGE_BYTES;
+  const address = new Uint32Array(2);
+  writeAddress(chunk.memory, offset, address, 0);
+  const u8 = new Uint8Array(chunk.memory.buffer, offset, bytes);
+  u8.fill(0);
+  return {
+    bytes,
+    memory: chunk.memory,
+    offset,
+    busLow: address[0],
+    busHigh: address[1],
+    u8,
+    u32: new Uint32Array(chunk.memory.buffer, offset, bytes / 4),
+  };
+}
+
+/** First page of a run of `pages` free ones, or -1. */
+function findRun(used: Uint8Array, pages: number): number {
+  for (let start = 0, length = 0, page = 0; page < used.length; page++) {
+    length = used[page] === 0 ? length + 1 : 0;
+    if (length === 1) start = page;
+    if (length === pages) return start;
+  }
+  return -1;
+}

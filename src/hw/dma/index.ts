@@ -1,0 +1,5 @@
+/** DMA memory: files, the server's own arena, domains, and the one translation from offsets to bus addresses. */
+export * from './arena.js';
+export * from './domain.js';
+export * from './file.js';
+export * from './translate.js';

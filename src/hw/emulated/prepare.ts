@@ -1,0 +1,110 @@
+/** The main thread's part: image files, shared memory, the durability service, the device thread. And the engine thread's entrance. */
+import { existsSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { shm } from '../../native/shm.js';
+import type { PreparedBacking } from '../backing.js';
+import { HardwareError } from '../task.js';
+import { EmulatedBacking } from './backing.js';
+import { SyncService } from './durability.js';
+import type { EmulatedHandle } from './handle.js';
+import { Images } from './images.js';
+import { type EmulatedOptions, resolveOptions } from './options.js';
+import { RemoteLink } from './remote.js';
+import { Shared, Word } from './shared.js';
+import { SteppedLink } from './stepped.js';
+
+/** How long the device thread may take to end by itself. */
+const STOP_MS = 2_000;
+
+/**
+ * Opens the images and starts what there is to start.
+ * @throws RangeError for options that cannot be; HardwareError `busy`, `absent`, `exhausted` for images that cannot be had
+ */
+export async function prepareEmulated(options: EmulatedOptions = {}): Promise<PreparedBacking<EmulatedHandle>> {
+  const { shape, images: wanted } = resolveOptions(options);
+  const shared = new Shared();
+  const images = new Images(wanted, shape.namespaces);
+  const event = shm().eventfd();
+  const tell = (): void => (shape.mode === 'thread' ? shared.wakeDevice() : shared.signalEngine(event));
+  const service = new SyncService(shared, images.descriptors, tell);
+  const waker = wanted.length === 0 ? -1 : shm().createWaker(() => service.wake());
+  const handle: EmulatedHandle = { shape, shared: shared.buffer, images: images.descriptors, event, waker };
+  const giveBack = async (): Promise<void> => {
+    if (waker >= 0) shm().closeWaker(waker);
+    await service.close();
+    images.close();
+    shm().close(event);
+  };
+  try {
+    const thread = shape.mode === 'thread' ? await startThread(handle, shared) : undefined;
+    let disposed: Promise<void> | undefined;
+    const dispose = async (): Promise<void> => {
+      await thread?.stop();
+      await giveBack();
+    };
+    return {
+      handle,
+      ended: thread?.ended ?? new Promise(() => undefined),
+      dispose: () => (disposed ??= dispose()),
+    };
+  } catch (error) {
+    await giveBack();
+    throw error;
+  }
+}
+
+/** The engine thread's entrance. @throws HardwareError `busy` while another backing is open on the same handle. */
+export function openEmulated(handle: EmulatedHandle): EmulatedBacking {
+  const { words } = new Shared(handle.shared);
+  if (Atomics.compareExchange(words, Word.opened, 0, 1) !== 0) throw new HardwareError('busy', 'the backing is open already');
+  try {
+    return new EmulatedBacking(handle, handle.shape.mode === 'stepped' ? new SteppedLink(handle) : new RemoteLink(handle));
+  } catch (error) {
+    Atomics.store(words, Word.opened, 0);
+    throw error;
+  }
+}
+
+interface RunningThread {
+  /** Resolves when the thread ends by itself. */
+  readonly ended: Promise<string>;
+  stop(): Promise<void>;
+}
+
+async function startThread(handle: EmulatedHandle, shared: Shared): Promise<RunningThread> {
+  const worker = new Worker(threadFile(), { workerData: handle, name: 'emulated device' });
+  let reason = 'the thread of the device model ended';
+  let stopping = false;
+  worker.on('error', (error) => {
+    reason = `the device model failed: ${error.message}`;
+  });
+  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  const ended = new Promise<string>((resolve) => {
+    void exited.then(() => {
+      if (stopping) return;
+      Atomics.store(shared.words, Word.dead, 1);
+      shared.signalEngine(handle.event);
+      resolve(reason);
+    });
+  });
+  const ready = new Promise<true>((resolve) => worker.once('message', () => resolve(true)));
+  if ((await Promise.race([ready, ended])) !== true) throw new HardwareError('absent', reason);
+  const stop = async (): Promise<void> => {
+    stopping = true;
+    Atomics.store(shared.words, Word.stop, 1);
+    shared.wakeDevice();
+    const late = setTimeout(() => void worker.terminate(), STOP_MS);
+    await exited;
+    clearTimeout(late);
+  };
+  return { ended, stop };
+}
+
+/** The compiled thread: beside this file, or in the build when this file runs from the sources, as in the tests. */
+function threadFile(): URL {
+  const beside = new URL('./thread.js', import.meta.url);
+  const built = new URL('../../../dist/hw/emulated/thread.js', import.meta.url);
+  const found = [beside, built].find((file) => existsSync(file));
+  if (found === undefined) throw new HardwareError('absent', 'the device thread is not built: run "npm run build"');
+  return found;
+}

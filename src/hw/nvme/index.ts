@@ -1,0 +1,5 @@
+/** NVMe: the driver and what the engine needs of it. */
+export { NvmeDriver, type LogPage, type NvmeFacts, type NvmeOptions } from './driver.js';
+export { submitDeallocate, submitFlush, submitTransfer, submitWriteZeroes } from './io.js';
+export { QueuePair, type CompletionSink } from './queue-pair.js';
+export { COMPLETION_BYTES, EventType, NoticeEvent, NvmOpcode, SUBMISSION_BYTES, Status, statusName } from './spec/index.js';

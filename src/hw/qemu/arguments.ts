@@ -1,0 +1,59 @@
+/** The command line: a machine with one NVMe controller, in which nothing runs (docs: QEMU, "qtest protocol"). */
+import { DOORBELL_SLOT, MACHINE_MEMORY_BYTES, MEMORY_BYTES, MEMORY_SLOTS, NVME_SLOT } from './address-map.js';
+import { MAX_VECTORS, type QemuDrive, type QemuOptions } from './options.js';
+
+/** Descriptors that QEMU inherits, by number. Image files follow, one for each drive that has one. */
+export const Inherited = { qtest: 3, qmp: 4, firmware: 5, doorbell: 6, firstImage: 7 } as const;
+
+/** What is left out of the machine: everything that could raise an interrupt, own an address or take time. */
+const MACHINE = 'q35,smm=off,hpet=off,vmport=off,usb=off,sata=off,smbus=off,pit=off,i8042=off,acpi=on';
+const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
+
+/** The vectors that the doorbell device offers. */
+export function usableVectors(options: QemuOptions): number {
+  return Math.min(options.vectors, MAX_VECTORS);
+}
+
+export function qemuArguments(options: QemuOptions): string[] {
+  const memory = `size=${MACHINE_MEMORY_BYTES / 1024}k,slots=${MEMORY_SLOTS},maxmem=${MEMORY_BYTES / 1024}k`;
+  const doorbell = { driver: 'ivshmem-doorbell', addr: hex(DOORBELL_SLOT), chardev: 'doorbell', vectors: usableVectors(options), ioeventfd: false };
+  const limits = { mdts: options.mdts, max_ioqpairs: options.queuePairs, msix_qsize: options.vectors };
+  const nvme = { driver: 'nvme', id: 'nvme', addr: hex(NVME_SLOT), serial: options.serial, ...limits };
+  const args = ['-machine', MACHINE, '-accel', 'tcg', '-smp', '1', '-m', memory, '-bios', `/proc/self/fd/${Inherited.firmware}`];
+  args.push('-display', 'none', '-nodefaults', '-no-user-config', '-no-shutdown', '-sandbox', SANDBOX);
+  args.push('-chardev', `socket,id=qtest,fd=${Inherited.qtest}`, '-object', 'qtest,id=qtest0,chardev=qtest,log=none');
+  args.push('-chardev', `socket,id=qmp,fd=${Inherited.qmp}`, '-mon', 'chardev=qmp,mode=control');
+  args.push('-chardev', `socket,id=doorbell,fd=${Inherited.doorbell}`, ...device(doorbell), ...device(nvme));
+  let image: number = Inherited.firstImage;
+  options.drives.forEach((drive, index) => {
+    const node = `drive${index}`;
+    if (drive.file !== undefined) args.push('-add-fd', `fd=${image++},set=${index}`);
+    args.push('-blockdev', JSON.stringify(blockNode(drive, index, node)));
+    const blocks = { logical_block_size: drive.blockBytes, physical_block_size: drive.blockBytes };
+    args.push(...device({ driver: 'nvme-ns', bus: 'nvme', nsid: index + 1, drive: node, ...blocks }));
+  });
+  return args;
+}
+
+function blockNode(drive: QemuDrive, set: number, name: string): object {
+  if (drive.errors !== undefined) {
+    const errors = drive.errors.map(({ on, ...error }) => ({ event: 'none', iotype: on, ...error }));
+    return { driver: 'blkdebug', 'node-name': name, image: plainNode(drive, set), 'inject-error': errors, discard: 'unmap' };
+  }
+  return { 'node-name': name, ...plainNode(drive, set) };
+}
+
+function plainNode(drive: QemuDrive, set: number): object {
+  if (drive.file === undefined) return { driver: 'null-co', size: drive.bytes, 'read-zeroes': true, 'latency-ns': drive.latencyNanoseconds ?? 0 };
+  // The set holds a descriptor that the server opened and locked; QEMU's own locks come on top.
+  const file = { driver: 'file', filename: `/dev/fdset/${set}`, locking: 'on', discard: 'unmap' };
+  return { driver: 'raw', size: drive.bytes, discard: 'unmap', file };
+}
+
+function device(properties: Record<string, string | number | boolean>): string[] {
+  return ['-device', JSON.stringify(properties)];
+}
+
+function hex(slot: number): string {
+  return slot.toString(16);
+}

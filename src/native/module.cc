@@ -1,0 +1,12 @@
+#include "shm.h"
+
+static Napi::Object Register(Napi::Env, Napi::Object exports) {
+  shm::RegisterMemory(exports);
+  shm::RegisterDescriptors(exports);
+  shm::RegisterEvents(exports);
+  shm::RegisterSockets(exports);
+  shm::RegisterWakers(exports);
+  return exports;
+}
+
+NODE_API_MODULE(shm, Register)

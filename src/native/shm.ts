@@ -1,0 +1,88 @@
+/**
+ * The `shm` addon: memory, descriptors and waiting, for server and client. This file is its only loader; it is loaded on first use, so
+ * that what needs none of it stays pure JavaScript.
+ *
+ * Every function checks its arguments and throws (TypeError, RangeError, or an Error with `code` such as 'EACCES' and `syscall`); none aborts.
+ */
+import { createRequire } from 'node:module';
+
+export interface Shm {
+  /** Creates an anonymous memory file of `bytes` (close-on-exec, sealing allowed). */
+  memfdCreate(name: string, bytes: number): number;
+  /** Adds seals (bits of {@link Seal}); fails with EPERM once sealed against sealing. */
+  addSeals(fd: number, seals: number): void;
+  getSeals(fd: number): number;
+  /** Maps `bytes` at `offset` (multiple of 4096) of the file, shared. The memory stays mapped until `unmap`, or until the buffer is collected. */
+  map(fd: number, offset: number, bytes: number, writable: boolean): ArrayBuffer;
+  /** Detaches the buffer (every view has length 0 from then on), then unmaps. Throws on a buffer that `map` did not make, or twice. */
+  unmap(buffer: ArrayBuffer): void;
+  /** Closes a descriptor. */
+  close(fd: number): void;
+  /** Duplicates a descriptor, close-on-exec. */
+  duplicate(fd: number): number;
+
+  /** New non-blocking eventfd with count 0. */
+  eventfd(): number;
+  /** Adds 1; false if that would block. Only ever used on descriptors that no client holds. */
+  eventfdSignal(fd: number): boolean;
+  /** Takes the count (0 if none), without blocking. */
+  eventfdTake(fd: number): number;
+
+  epollCreate(): number;
+  /** `events` is a mask of {@link Epoll}; `data` (0 to 2^31-1) comes back from `epollWait`. `operation` is 'add', 'modify' or 'delete'. */
+  epollControl(epoll: number, operation: 'add' | 'modify' | 'delete', fd: number, events: number, data: number): void;
+  /**
+   * Waits up to `microseconds` (-1: for ever; 0: not at all). Writes pairs (data, events) into `out` and returns how many pairs.
+   * Returns 0 on EINTR. Allocates nothing.
+   */
+  epollWait(epoll: number, out: Int32Array, microseconds: number): number;
+
+  /** Connected stream sockets, non-blocking, close-on-exec. */
+  socketpair(): [number, number];
+  /** Non-blocking receive into `into[at, at+length)`: bytes read, 0 at the end of the stream, -1 when nothing is there yet. */
+  receive(fd: number, into: Uint8Array, at: number, length: number): number;
+  /** Non-blocking send (no SIGPIPE): bytes taken, -1 when the socket is full. Throws EPIPE when the peer is gone. */
+  send(fd: number, from: Uint8Array, at: number, length: number): number;
+  /** Sends all bytes together with descriptors (SCM_RIGHTS, at most 16). Returns bytes taken or -1. */
+  sendDescriptors(fd: number, from: Uint8Array, descriptors: readonly number[]): number;
+  /** Receives bytes and descriptors (close-on-exec; more than `most` are closed at once and reported by `truncated`). */
+  receiveDescriptors(fd: number, into: Uint8Array, most: number): { bytes: number; descriptors: number[]; truncated: boolean };
+  /** SO_PEERCRED of a connected Unix socket. */
+  peerCredentials(fd: number): { pid: number; uid: number; gid: number };
+
+  /** Exclusive flock without waiting: false if somebody else holds it. */
+  lock(fd: number): boolean;
+  /** prctl(PR_SET_DUMPABLE, 0): no core dump, no ptrace by the same user. */
+  forbidDump(): void;
+  /** One `getppid` system call, past any cache; the yardstick of the benchmarks. Repeats it `times` times. */
+  getppid(times: number): number;
+
+  /**
+   * A way for a thread that never runs its event loop to wake one that does. `createWaker` runs on the loop's thread: `onWake` is called there
+   * some time after one or more `wake(id)` from any thread (wakes before it runs are merged). It keeps the loop alive until `closeWaker`.
+   */
+  createWaker(onWake: () => void): number;
+  /** False if there is no such waker (any more). Never blocks, allocates nothing in JavaScript. */
+  wake(id: number): boolean;
+  closeWaker(id: number): void;
+}
+
+/** Seals of memory files (fcntl(2), F_ADD_SEALS). */
+export const Seal = { seal: 0x01, shrink: 0x02, grow: 0x04, write: 0x08, futureWrite: 0x10 } as const;
+
+/** Events of epoll(7). */
+export const Epoll = { in: 0x001, out: 0x004, error: 0x008, hangUp: 0x010, edge: 0x8000_0000 | 0 } as const;
+
+let loaded: Shm | undefined;
+
+/** The addon, loaded on the first call. Throws an Error that says how to build it when it is not there. */
+export function shm(): Shm {
+  if (loaded === undefined) {
+    try {
+      loaded = createRequire(import.meta.url)('../../build/shm.node') as Shm;
+    } catch (cause) {
+      throw new Error('the native addon is not built for this machine: run "npm run build" (needs g++)', { cause });
+    }
+  }
+  return loaded;
+}

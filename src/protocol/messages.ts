@@ -1,0 +1,182 @@
+/**
+ * The control messages, as maps that msgpack carries. Requests have an `id` that rises; the answer carries the same one.
+ *
+ * The messages of the path of a request are `submit` and `completions`; they have no id and carry whole entries (see `entry.ts` and
+ * `completion.ts`), so that a socket session and a shared-memory ring speak of the same bytes.
+ */
+import type { OperationName } from './operations.js';
+
+/** Version of this protocol; also in the name of the WebSocket subprotocol. */
+export const PROTOCOL_VERSION = 1;
+export const SUBPROTOCOL = 'ringwarden.v1';
+
+/** Hold on a device: alone, or beside others. */
+export type LeaseMode = 'exclusive' | 'shared';
+/** Hardware queue pairs: of the lease's own, or the server's, shared with other leases by credits. */
+export type QueueKind = 'own' | 'shared';
+
+/** One window of blocks that a lease may use. Blocks are counted from its start; the client never learns where it lies. */
+export interface ShareInfo {
+  index: number;
+  name: string;
+  /** Number of logical blocks. */
+  blocks: number;
+  /** Bytes of a logical block. */
+  blockBytes: number;
+  access: ('read' | 'write')[];
+  operations: OperationName[];
+  /** Most blocks in one request. */
+  maxBlocks: number;
+}
+
+export interface DeviceInfo {
+  name: string;
+  /** Device class, for example `nvme`. */
+  class: string;
+  state: 'closed' | 'open' | 'resetting' | 'lost';
+  /** Whether nothing of an earlier holder is left. */
+  free: boolean;
+  /** What keeps the device from being free, in words; empty when free. */
+  heldBy: string[];
+  shares: ShareInfo[];
+}
+
+export interface LeaseInfo {
+  lease: number;
+  generation: number;
+  device: string;
+  mode: LeaseMode;
+  queues: QueueKind;
+  shares: ShareInfo[];
+  /** Interrupt vectors of this lease, numbered from 0. */
+  vectors: number;
+  /** Most requests in flight over all queues of the lease. */
+  maxInFlight: number;
+}
+
+/** What a client learns about its ring (R35). Addresses are not part of it. */
+export interface QueueInfo {
+  queue: number;
+  entries: number;
+  ringVersion: number;
+  requestBytes: number;
+  completionBytes: number;
+  /** The lease's interrupt vector that completions of this queue raise. */
+  vector: number;
+  /** The hardware ring behind it. */
+  hardware: { kind: QueueKind; submissionEntries: number; submissionBytes: number; completionEntries: number; completionBytes: number };
+}
+
+export interface RegionInfo {
+  region: number;
+  bytes: number;
+}
+
+/** Fields of each request that has an answer, beside `type` and `id`. */
+export interface Requests {
+  hello: { version: number; tenant?: string; token?: string; client?: string };
+  listDevices: Record<never, never>;
+  /** Makes a domain, or joins one of the same tenant by its number. */
+  setDomain: { domain?: number };
+  unsetDomain: Record<never, never>;
+  openDevice: { device: string; mode: LeaseMode; queues: QueueKind };
+  closeDevice: { lease: number };
+  openQueue: { lease: number; entries: number };
+  closeQueue: { lease: number; queue: number };
+  mapMemory: { bytes: number };
+  unmapMemory: { region: number };
+  writeMemory: { region: number; offset: number; data: Uint8Array };
+  readMemory: { region: number; offset: number; length: number };
+  resetLease: { lease: number };
+  /** Asks for an `interrupt` event each time the vector fires (`enable: true`), or for no more. */
+  bindVector: { lease: number; vector: number; enable: boolean };
+  /** The state of a granted device; with `wait`, the answer comes once nothing of an earlier holder is left. */
+  deviceState: { device: string; wait?: boolean };
+  ping: Record<never, never>;
+}
+export type RequestType = keyof Requests;
+
+/** Fields of each answer, beside `type: 'answer'` and `id`. */
+export interface Answers {
+  hello: { session: number; tenant: string; server: string; isolation: 'uid' | 'token' | 'none'; limits: SessionLimits };
+  listDevices: { devices: DeviceInfo[] };
+  setDomain: { domain: number; pinLimit: number };
+  unsetDomain: Record<never, never>;
+  openDevice: LeaseInfo;
+  closeDevice: Record<never, never>;
+  openQueue: QueueInfo;
+  closeQueue: Record<never, never>;
+  mapMemory: RegionInfo;
+  unmapMemory: Record<never, never>;
+  writeMemory: Record<never, never>;
+  readMemory: { data: Uint8Array };
+  resetLease: { generation: number };
+  bindVector: Record<never, never>;
+  deviceState: DeviceInfo;
+  ping: Record<never, never>;
+}
+
+export interface SessionLimits {
+  messageBytes: number;
+  batch: number;
+  regions: number;
+  regionBytes: number;
+  pinBytes: number;
+  leases: number;
+  queuesPerLease: number;
+  ringEntries: number;
+  /** Bytes of data that inline requests in flight may have together. */
+  stagingBytes: number;
+}
+
+/** A request with its type and id, as it travels. */
+export type RequestMessage = { [Type in RequestType]: { type: Type; id: number } & Requests[Type] }[RequestType];
+
+/** Requests on their way to a queue. `data` holds the data of the inline writes, compares and attachments, in the order of the entries. */
+export interface SubmitMessage {
+  type: 'submit';
+  lease: number;
+  queue: number;
+  /** Whole 64-byte entries. */
+  entries: Uint8Array;
+  data?: Uint8Array;
+}
+
+/** Completions on their way back. `data` holds what the inline reads that succeeded read, in the order of the completions. */
+export interface CompletionsMessage {
+  type: 'completions';
+  lease: number;
+  queue: number;
+  /** Whole 32-byte completions. */
+  entries: Uint8Array;
+  data?: Uint8Array;
+}
+
+export type AnswerMessage = { type: 'answer'; id: number } & Record<string, unknown>;
+
+/** A refusal or a fault. `id` is that of the request, or 0 for a submit or for a message that could not be read. After a fault the connection closes. */
+export interface ErrorMessage {
+  type: 'error';
+  id: number;
+  code: number;
+  name: string;
+  field: string;
+  /** The value that offended, as text. */
+  value: string;
+  message: string;
+  /** Where a submit was refused: which one, counted from 1 over all submits of the session. */
+  submit?: number;
+}
+
+/** What the server tells without being asked. */
+export type EventMessage =
+  | { type: 'event'; event: 'interrupt'; lease: number; vector: number; count: number }
+  | { type: 'event'; event: 'namespaceChanged'; lease: number; share: number }
+  | { type: 'event'; event: 'reset'; lease: number; generation: number; reason: string }
+  | { type: 'event'; event: 'revoked'; lease: number; reason: string }
+  | { type: 'event'; event: 'deviceLost'; device: string; lease: number; reason: string }
+  | { type: 'event'; event: 'deviceRestored'; device: string; lease: number; generation: number }
+  | { type: 'event'; event: 'holderGone'; device: string }
+  | { type: 'event'; event: 'draining'; milliseconds: number };
+
+export type ServerMessage = AnswerMessage | ErrorMessage | EventMessage | CompletionsMessage;

@@ -1,0 +1,114 @@
+/** Starts the engine of each configured device, and checks the shares against what the probe found. */
+import { HardwareError } from '../hw/task.js';
+import type { BackingOptions } from '../hw/backings.js';
+import { ConfigError } from './config/index.js';
+import type { ConfigProblem, Configuration, DeviceConfig, NamespaceConfig } from './config/index.js';
+import { startEngine } from './engine/index.js';
+import type { EngineHost } from './engine/index.js';
+import { identityOf, imageBytes, isUntouched } from './images.js';
+import type { Ledger } from './ledger/index.js';
+import type { Log } from './log.js';
+import { messageOf } from './text.js';
+
+const PAGE_BYTES = 4096;
+/** NVMe 1.4, figure 247: the serial number has 20 bytes. */
+const SERIAL_CHARACTERS = 20;
+
+/** A device that could not be started: says which, why, and what to do. */
+export class DeviceError extends Error {
+  override readonly name = 'DeviceError';
+  readonly remedy: string;
+  constructor(device: string, cause: unknown) {
+    super(`device ${device}: ${messageOf(cause)}`, { cause });
+    const code = cause instanceof HardwareError ? cause.code : '';
+    this.remedy = REMEDIES[code] ?? 'see the log above, or run with "--log-level debug"';
+  }
+}
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  busy: 'stop whoever holds it; two servers cannot share an image',
+  absent: 'install or make what is missing, or choose another backing',
+  exhausted: 'free the space, or ask for less in the configuration',
+  unsupported: 'change the configuration of the device',
+  timeout: 'the machine may be overloaded: try again',
+};
+
+/** A device's configuration in the terms of its backing. */
+export function backingOptions({ name, backing }: DeviceConfig): BackingOptions {
+  const serial = backing.serial ?? `RW-${name}`.slice(0, SERIAL_CHARACTERS);
+  const { queuePairs, vectors } = backing;
+  const mdts = Math.log2(backing.maxTransferBytes / PAGE_BYTES);
+  if (backing.kind === 'qemu') {
+    const drives = backing.namespaces.map(({ bytes, blockBytes, image }) => ({ bytes, blockBytes, file: image }));
+    return { kind: 'qemu', drives, mdts, queuePairs, vectors, serial, binary: backing.binary };
+  }
+  const { mode, queueEntries, doorbellStride, namespaces } = backing;
+  return { kind: 'emulated', mode, namespaces, mdts, queuePairs, mqes: queueEntries - 1, doorbellStride, vectors, serial };
+}
+
+/** A namespace that a running device offers. */
+export interface Space {
+  readonly device: string;
+  readonly namespace: NamespaceConfig;
+  /** What the ledger calls it. */
+  readonly identity: string;
+}
+
+export interface RunningDevice {
+  readonly engine: EngineHost;
+  readonly spaces: readonly Space[];
+}
+
+/** Starts one engine, and tells the ledger which bytes of its images nobody has written yet. @throws DeviceError */
+export async function startDevice(device: DeviceConfig, ledger: Ledger, log: Log): Promise<RunningDevice> {
+  const { name, backing, vectorsCeiling } = device;
+  let engine: EngineHost | undefined;
+  try {
+    const before = backing.namespaces.map(({ image }) => (image === undefined ? 0 : imageBytes(image)));
+    engine = await startEngine({ name, backing: backingOptions(device), vectorsCeiling });
+    engine.on('log', (level, message, details) => log[level](message, { device: name, ...details }));
+    const spaces = backing.namespaces.map((namespace, index): Space => {
+      const { image, bytes } = namespace;
+      const identity = identityOf(device, namespace);
+      const written = image === undefined || isUntouched(image) ? 0 : Math.min(before[index], bytes);
+      ledger.noteClean(identity, written, bytes - written);
+      return { device: name, namespace, identity };
+    });
+    return { engine, spaces };
+  } catch (error) {
+    await engine?.close(0);
+    throw new DeviceError(name, error);
+  }
+}
+
+/** Shares that do not fit what the probe found. Shares on devices that are not running are left out: see {@link missingDevices}. */
+export function checkShares(configuration: Configuration, engines: ReadonlyMap<string, EngineHost>): ConfigProblem[] {
+  return configuration.tenants.flatMap(({ shares }) =>
+    shares.flatMap((share): ConfigProblem[] => {
+      const facts = engines.get(share.device)?.facts;
+      if (facts === undefined) return [];
+      const namespace = facts.namespaces.find(({ id }) => id === share.namespace);
+      if (namespace === undefined) {
+        return [configuration.problem([...share.path, 'namespace'], `the device has no namespace ${share.namespace}`, 'name one that it has')];
+      }
+      if (namespace.blockBytes !== share.blockBytes) {
+        const what = `the namespace has blocks of ${namespace.blockBytes} bytes, not ${share.blockBytes}`;
+        return [configuration.problem(share.path, what, 'correct blockBytes of the device, or restart the server if the device changed')];
+      }
+      if (share.blocks <= namespace.blocks && share.firstBlock <= namespace.blocks - share.blocks) return [];
+      return [
+        configuration.problem(
+          [...share.path, 'size'],
+          `the window does not lie inside the ${namespace.blocks} blocks of the namespace`,
+          'shorten it',
+        ),
+      ];
+    }),
+  );
+}
+
+/** @throws ConfigError for {@link checkShares}. */
+export function requireShares(configuration: Configuration, engines: ReadonlyMap<string, EngineHost>): void {
+  const problems = checkShares(configuration, engines);
+  if (problems.length > 0) throw new ConfigError(problems);
+}

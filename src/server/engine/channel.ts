@@ -1,0 +1,100 @@
+/** The main thread's end of a queue: an in-process ring pair of the layout in `protocol/ring.ts`, in memory that both threads share. */
+import {
+  COMPLETION_WORDS,
+  CompletionRing,
+  ENTRY_WORDS,
+  RING_HEADER_WORDS,
+  RequestRing,
+  completionRingBytes,
+  requestRingBytes,
+} from '../../protocol/index.js';
+import type { QueueChannel } from './api.js';
+import type { IdRing } from './id-ring.js';
+import type { Signals } from './signals.js';
+
+/** What both ends share. `cookies` beside the rings carry a number of the producer's to the completion. */
+export interface ChannelMemory {
+  readonly entries: number;
+  readonly requests: SharedArrayBuffer;
+  readonly completions: SharedArrayBuffer;
+  readonly requestCookies: SharedArrayBuffer;
+  readonly completionCookies: SharedArrayBuffer;
+}
+
+export function createChannelMemory(entries: number): ChannelMemory {
+  return {
+    entries,
+    requests: new SharedArrayBuffer(requestRingBytes(entries)),
+    completions: new SharedArrayBuffer(completionRingBytes(entries)),
+    requestCookies: new SharedArrayBuffer(entries * 4),
+    completionCookies: new SharedArrayBuffer(entries * 4),
+  };
+}
+
+export class Channel implements QueueChannel {
+  readonly entries: number;
+  onCompletions: () => void = () => {};
+  readonly #id: number;
+  readonly #activations: IdRing;
+  readonly #signals: Signals;
+  readonly #requests: Uint32Array;
+  readonly #requestIndices: Int32Array;
+  readonly #completions: Uint32Array;
+  readonly #completionIndices: Int32Array;
+  readonly #requestCookies: Int32Array;
+  readonly #completionCookies: Int32Array;
+  readonly #mask: number;
+  #tail = 0;
+  #completionHead = 0;
+  /** Pushed and not yet taken back: no more than the ring is long. */
+  #outstanding = 0;
+
+  constructor(id: number, memory: ChannelMemory, activations: IdRing, signals: Signals) {
+    this.entries = memory.entries;
+    this.#id = id;
+    this.#activations = activations;
+    this.#signals = signals;
+    this.#requests = new Uint32Array(memory.requests);
+    this.#requestIndices = new Int32Array(memory.requests);
+    this.#completions = new Uint32Array(memory.completions);
+    this.#completionIndices = new Int32Array(memory.completions);
+    this.#requestCookies = new Int32Array(memory.requestCookies);
+    this.#completionCookies = new Int32Array(memory.completionCookies);
+    this.#mask = memory.entries - 1;
+  }
+
+  room(): number {
+    return this.entries - this.#outstanding;
+  }
+
+  push(words: Uint32Array, at: number, cookie: number): void {
+    if (this.#outstanding === this.entries) throw new RangeError('no room in the request ring');
+    const slot = this.#tail & this.#mask;
+    const to = RING_HEADER_WORDS + slot * ENTRY_WORDS;
+    for (let word = 0; word < ENTRY_WORDS; word++) this.#requests[to + word] = words[at + word];
+    this.#requestCookies[slot] = cookie;
+    this.#tail = (this.#tail + 1) | 0;
+    this.#outstanding++;
+  }
+
+  commit(): void {
+    Atomics.store(this.#requestIndices, RequestRing.requestTail, this.#tail);
+    // The engine no longer polls a queue that says so: it has to be told.
+    if (Atomics.load(this.#completionIndices, CompletionRing.needsWakeup) === 1) {
+      this.#activations.push(this.#id);
+      this.#signals.wakeEngine();
+    }
+  }
+
+  take(words: Uint32Array, at: number): number {
+    if (Atomics.load(this.#completionIndices, CompletionRing.completionTail) === this.#completionHead) return -1;
+    const slot = this.#completionHead & this.#mask;
+    const from = RING_HEADER_WORDS + slot * COMPLETION_WORDS;
+    for (let word = 0; word < COMPLETION_WORDS; word++) words[at + word] = this.#completions[from + word];
+    const cookie = this.#completionCookies[slot];
+    this.#completionHead = (this.#completionHead + 1) | 0;
+    this.#outstanding--;
+    Atomics.store(this.#requestIndices, RequestRing.completionHead, this.#completionHead);
+    return cookie;
+  }
+}

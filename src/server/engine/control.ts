@@ -1,0 +1,78 @@
+/** What the main thread asks of an engine thread, and what it is told: messages of a port, for the control plane only. */
+import type { DeviceFacts, DeviceReport, EngineEvents, OpenLease, OpenedLease, OpenedQueue, ShareGrant } from './api.js';
+import type { ChannelMemory } from './channel.js';
+import type { SignalHandles } from './signals.js';
+
+/** The engine's methods: what each takes and returns. */
+export interface EngineMethods {
+  openLease(request: OpenLease, statistics: SharedArrayBuffer): OpenedLease;
+  closeLease(lease: number): void;
+  openQueue(lease: number, channel: number, memory: ChannelMemory, tagSeed: number): Omit<OpenedQueue, 'channel'>;
+  closeQueue(lease: number, queue: number): void;
+  resetLease(lease: number): number;
+  bindVector(lease: number, vector: number, enable: boolean): void;
+  replaceGrant(lease: number, shares: readonly ShareGrant[]): void;
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): void;
+  detachRegion(domain: number, handle: number, force: boolean): void;
+  regionInFlight(domain: number, handle: number): number;
+  report(): DeviceReport;
+  wipe(namespace: number, firstBlock: number, blocks: number): void;
+  logPage(page: 'smart' | 'error' | 'firmware'): Uint8Array;
+  resetController(reason: string): void;
+  inspect(): unknown;
+  close(milliseconds: number): void;
+}
+export type EngineMethod = keyof EngineMethods;
+
+export interface ControlRequest {
+  readonly id: number;
+  readonly method: EngineMethod;
+  readonly args: readonly unknown[];
+}
+
+/** A failure that survives a structured clone. */
+export interface Failure {
+  readonly kind: 'refusal' | 'hardware' | 'error';
+  readonly code: string;
+  readonly field: string;
+  readonly value: string;
+  readonly message: string;
+}
+
+export type EngineMessage =
+  | { readonly kind: 'started'; readonly facts: DeviceFacts }
+  | { readonly kind: 'failed'; readonly failure: Failure }
+  | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'refused'; readonly id: number; readonly failure: Failure }
+  | { readonly kind: 'progress'; readonly id: number; readonly done: number }
+  | { readonly kind: 'event'; readonly event: keyof EngineEvents; readonly args: readonly unknown[] };
+
+export interface EngineSettings {
+  readonly name: string;
+  /** Vectors to use at most (R11). */
+  readonly vectorsCeiling: number;
+  readonly queuePairsCeiling: number;
+  /** Milliseconds after which a command is taken to be stuck. */
+  readonly commandTimeout: number;
+  /** Microseconds that the engine polls on after the last work before it sleeps. */
+  readonly spinMicroseconds: number;
+}
+
+/** What the engine thread starts with. */
+export interface EngineStart {
+  readonly settings: EngineSettings;
+  readonly backing: { readonly kind: string; readonly handle: unknown };
+  readonly signals: SignalHandles;
+  /** Rings of channel numbers: with new requests, with new completions. */
+  readonly activations: SharedArrayBuffer;
+  readonly ready: SharedArrayBuffer;
+}
+
+/** Channels that an engine serves at most. */
+export const MAX_CHANNELS = 4_096;
+
+/** How the engine tells the main thread something. */
+export interface EnginePost {
+  event<Name extends keyof EngineEvents>(name: Name, args: EngineEvents[Name]): void;
+  log(level: 'debug' | 'info' | 'warn' | 'error', message: string, details: Readonly<Record<string, string | number | boolean>>): void;
+}

@@ -1,0 +1,276 @@
+/**
+ * The I/O engine of one device: one thread, one loop, one waiting place.
+ *
+ * It polls its rings and its device; when all is quiet it waits in one `epoll_wait` over its wake-up and the backing's descriptors. It never runs Node's
+ * event loop, never blocks elsewhere, and allocates nothing for a request.
+ */
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import type { Backing } from '../../hw/backing.js';
+import { NvmeDriver, type NvmeFacts } from '../../hw/nvme/index.js';
+import { HardwareError, type Clock, type Task } from '../../hw/task.js';
+import { Epoll, shm } from '../../native/shm.js';
+import type { DeviceFacts } from './api.js';
+import type { ClientQueue } from './client-queue.js';
+import type { ControlRequest, EngineMessage, EnginePost, EngineSettings } from './control.js';
+import { Device } from './device.js';
+import { handleControllerEvent } from './events.js';
+import { failureOf } from './failure.js';
+import { IdRing } from './id-ring.js';
+import { InterruptForwarder } from './interrupts.js';
+import { createMethods, type Methods } from './methods.js';
+import { RequestPath } from './request-path.js';
+import { Scheduler } from './scheduler.js';
+import type { Signals } from './signals.js';
+import { Tasks } from './tasks.js';
+import { Watchdog } from './watchdog.js';
+
+/** While commands are in flight the engine looks again at least so often, even if nothing wakes it (a device may have no interrupts). */
+const BUSY_SLEEP_US = 100;
+const MAX_BUSY_SLEEP_US = 1_000;
+/** An event of an idle controller is noticed after so long. */
+const IDLE_SLEEP_MS = 250;
+const MAX_EPOLL_EVENTS = 16;
+
+export class Engine {
+  readonly device: Device;
+  readonly driver: NvmeDriver;
+  readonly path: RequestPath;
+  readonly scheduler: Scheduler;
+  readonly tasks: Tasks;
+  readonly interrupts: InterruptForwarder;
+  readonly backing: Backing;
+  readonly clock: Clock;
+  /** Queues by channel number. */
+  readonly channels: (ClientQueue | undefined)[] = [];
+  stopped = false;
+  readonly #settings: EngineSettings;
+  readonly #port: MessagePort;
+  readonly #signals: Signals;
+  readonly #activations: IdRing;
+  readonly #ready: IdRing;
+  readonly #watchdog: Watchdog;
+  readonly #methods: Methods;
+  readonly #epoll: number;
+  readonly #epollEvents = new Int32Array(2 * MAX_EPOLL_EVENTS);
+  #controlSeen = 0;
+  #spinUntil = 0;
+  #busySleep = BUSY_SLEEP_US;
+
+  constructor(backing: Backing, settings: EngineSettings, port: MessagePort, signals: Signals, activations: IdRing, ready: IdRing, clock: Clock) {
+    this.backing = backing;
+    this.clock = clock;
+    this.#settings = settings;
+    this.#port = port;
+    this.#signals = signals;
+    this.#activations = activations;
+    this.#ready = ready;
+    this.tasks = new Tasks(clock);
+    this.path = new RequestPath(performance.timeOrigin);
+    this.scheduler = new Scheduler(this.path, (queue, code) => this.#fault(queue, code));
+    this.driver = new NvmeDriver(backing, { ...settings, clock });
+    this.device = new Device(backing, this.driver, this.path, this.scheduler, clock, this.post);
+    this.#watchdog = new Watchdog(this.device, this.path, this.tasks, clock, this.post, settings.commandTimeout);
+    this.interrupts = new InterruptForwarder(backing.interrupts, this.post, (vector) => this.device.pairsOnVector(vector) === 1);
+    this.#methods = createMethods(this);
+    this.#epoll = shm().epollCreate();
+    for (const fd of [signals.handles.engineWake, ...backing.descriptors]) shm().epollControl(this.#epoll, 'add', fd, Epoll.in, fd);
+  }
+
+  /** Events and log lines for the main thread. */
+  readonly post: EnginePost = {
+    event: (event, args) => this.send({ kind: 'event', event, args }),
+    log: (level, message, details) => this.send({ kind: 'event', event: 'log', args: [level, message, details] }),
+  };
+
+  send(message: EngineMessage): void {
+    this.#port.postMessage(message);
+  }
+
+  /** Probes the device, then serves until it is told to stop. */
+  run(): void {
+    this.tasks.start(
+      'probe',
+      this.device.probe(),
+      (facts) => this.send({ kind: 'started', facts: this.#facts(facts) }),
+      (error) => {
+        this.send({ kind: 'failed', failure: failureOf(error) });
+        this.stopped = true;
+      },
+    );
+    while (!this.stopped) if (this.turn() === 0) this.#idle();
+    this.backing.dispose();
+    shm().close(this.#epoll);
+  }
+
+  /** Does everything that can be done without waiting. Returns how much that was. */
+  turn(): number {
+    const now = this.clock();
+    this.path.now = now;
+    let work = this.#takeControl();
+    work += this.#takeActivations();
+    work += this.#reap();
+    work += this.scheduler.turn(now);
+    if (work > 0) for (const pair of this.path.tables.keys()) this.path.ring(pair);
+    work += this.backing.poll();
+    work += this.#afterPoll(now);
+    work += this.tasks.turn();
+    this.#publish();
+    this.interrupts.turn();
+    if (work > 0) this.#spinUntil = now + this.#settings.spinMicroseconds / 1000;
+    return work;
+  }
+
+  inspect(): unknown {
+    return {
+      settings: this.#settings,
+      device: this.device.report(),
+      driver: this.driver.inspect(),
+      scheduler: this.scheduler.inspect(),
+      tasks: this.tasks.inspect(),
+      leases: [...this.device.leases.values()].map((lease) => ({
+        lease: lease.handle,
+        tenant: lease.tenant.name,
+        generation: lease.generation,
+        active: lease.active,
+        inFlight: lease.inFlight,
+        abandoned: lease.abandoned,
+        strikes: lease.strikes,
+        queues: lease.queues.map((queue) => queue && { queue: queue.queue, entries: queue.entries, inFlight: queue.count, pair: queue.pair?.id }),
+      })),
+      domains: [...this.device.domains].map(([id, domain]) => ({
+        domain: id,
+        regions: domain.memory.filter((memory) => memory !== undefined).length,
+      })),
+    };
+  }
+
+  #facts(nvme: NvmeFacts): DeviceFacts {
+    return {
+      class: 'nvme',
+      model: nvme.controller.model,
+      serial: nvme.controller.serial,
+      firmware: nvme.controller.firmware,
+      vectors: nvme.vectors,
+      queuePairs: nvme.queuePairs,
+      queueEntries: nvme.queueEntries,
+      maxTransferBytes: nvme.maxTransferBytes,
+      namespaces: nvme.namespaces,
+      backing: this.backing.kind,
+      description: this.backing.description,
+    };
+  }
+
+  #takeControl(): number {
+    const announced = this.#signals.controlCount();
+    if (announced === this.#controlSeen) return 0;
+    this.#controlSeen = announced;
+    let taken = 0;
+    for (let received = receiveMessageOnPort(this.#port); received !== undefined; received = receiveMessageOnPort(this.#port)) {
+      this.#startMethod(received.message as ControlRequest);
+      taken++;
+    }
+    return taken;
+  }
+
+  #startMethod({ id, method, args }: ControlRequest): void {
+    const task = (this.#methods[method] as (...args: readonly unknown[]) => Task<unknown>)(...args, (done: number) =>
+      this.send({ kind: 'progress', id, done }),
+    );
+    this.tasks.start(
+      method,
+      task,
+      (value) => this.send({ kind: 'answer', id, value }),
+      (error) => this.send({ kind: 'refused', id, failure: failureOf(error) }),
+    );
+  }
+
+  #takeActivations(): number {
+    let taken = 0;
+    for (let channel = this.#activations.pop(); channel >= 0; channel = this.#activations.pop()) {
+      const queue = this.channels[channel];
+      if (queue !== undefined) this.scheduler.activate(queue);
+      taken++;
+    }
+    return taken;
+  }
+
+  /** Takes completions of all queue pairs, after the backing was polled or at the start of a turn. */
+  #reap(): number {
+    let taken = 0;
+    try {
+      for (const pair of this.path.tables.keys()) if (pair.count > 0) taken += pair.reap(this.path);
+      taken += this.driver.poll();
+    } catch (error) {
+      if (!(error instanceof HardwareError)) throw error;
+      this.#watchdog.failed(error);
+    }
+    return taken;
+  }
+
+  #afterPoll(now: number): number {
+    if (this.backing.lost !== undefined && this.device.state !== 'lost' && this.device.state !== 'closed') {
+      this.#watchdog.failed(new HardwareError('lost', this.backing.lost));
+    }
+    this.#watchdog.turn(now);
+    const taken = this.#reap();
+    for (let event = this.driver.nextEvent(); event !== undefined; event = this.driver.nextEvent()) {
+      this.tasks.start(
+        'event',
+        handleControllerEvent(this.device, this.post, event.type, event.information),
+        () => {},
+        (error) => this.post.log('warn', 'event of the controller not handled', { error: failureOf(error).message }),
+      );
+    }
+    return taken;
+  }
+
+  /** Shows completions to the clients and tells the main thread which queues have some: once a turn. */
+  #publish(): void {
+    const { dirty } = this.path;
+    if (dirty.length === 0) return;
+    let told = false;
+    for (const queue of dirty) {
+      queue.publishCompletions();
+      told = this.#ready.push(queue.channel) || told;
+      this.interrupts.completed(queue);
+    }
+    dirty.length = 0;
+    if (told) this.#signals.wakeMain();
+  }
+
+  /** The client broke the ring contract: its lease serves no more, and its session is told to end. */
+  #fault(queue: ClientQueue, code: number): void {
+    queue.owner.active = false;
+    this.scheduler.remove(queue);
+    this.post.event('fault', [queue.lease, code]);
+  }
+
+  /** Nothing to do: polls on for a moment, then sleeps until something happens. */
+  #idle(): void {
+    const now = this.clock();
+    if (now < this.#spinUntil) return;
+    const busy = this.device.commandsInFlight() > 0;
+    const milliseconds = Math.min(
+      this.tasks.wait(),
+      this.#watchdog.wait(now),
+      this.scheduler.throttled,
+      this.device.state === 'closed' ? Infinity : IDLE_SLEEP_MS,
+    );
+    let microseconds = milliseconds === Infinity ? -1 : Math.ceil(milliseconds * 1000);
+    if (busy) {
+      microseconds = microseconds < 0 ? this.#busySleep : Math.min(microseconds, this.#busySleep);
+      this.#busySleep = Math.min(MAX_BUSY_SLEEP_US, this.#busySleep * 2);
+    } else {
+      this.#busySleep = BUSY_SLEEP_US;
+    }
+    this.#signals.setAsleep(true);
+    if (this.#activations.empty() && this.#signals.controlCount() === this.#controlSeen && this.scheduler.rest()) {
+      const events = shm().epollWait(this.#epoll, this.#epollEvents, microseconds);
+      for (let event = 0; event < events; event++) {
+        if (this.#epollEvents[2 * event] === this.#signals.handles.engineWake) shm().eventfdTake(this.#signals.handles.engineWake);
+      }
+      if (events > 0) this.#busySleep = BUSY_SLEEP_US;
+    }
+    this.#signals.setAsleep(false);
+  }
+}

@@ -1,0 +1,211 @@
+/** The main thread's side of an engine: methods as promises, channels, events. */
+import { EventEmitter } from 'node:events';
+import { randomInt } from 'node:crypto';
+import type { MessagePort, Worker } from 'node:worker_threads';
+import { HardwareError } from '../../hw/task.js';
+import type { PreparedBacking } from '../../hw/backing.js';
+import type { CounterView, DeviceFacts, DeviceReport, EngineEvents, EngineHost, OpenLease, OpenedLease, OpenedQueue, ShareGrant } from './api.js';
+import { Refusal } from './api.js';
+import { Channel, createChannelMemory } from './channel.js';
+import { MAX_CHANNELS, type ControlRequest, type EngineMessage, type EngineMethod, type EngineMethods } from './control.js';
+import { Counters } from './counters.js';
+import { errorOf } from './failure.js';
+import type { IdRing } from './id-ring.js';
+import type { Signals } from './signals.js';
+
+/** How long an engine that was told to stop may take for it. */
+const STOP_MS = 5_000;
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+  readonly progress: ((done: number) => void) | undefined;
+}
+
+interface HostParts {
+  readonly name: string;
+  readonly facts: DeviceFacts;
+  readonly worker: Worker;
+  readonly port: MessagePort;
+  readonly signals: Signals;
+  readonly activations: IdRing;
+  readonly ready: IdRing;
+  readonly prepared: PreparedBacking<unknown>;
+  /** Gives wake-ups and descriptors back, after the thread has ended. */
+  readonly release: () => void;
+}
+
+export class Host extends EventEmitter<EngineEvents> implements EngineHost {
+  readonly name: string;
+  readonly facts: DeviceFacts;
+  readonly #parts: HostParts;
+  readonly #counters = new Counters();
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #channels: (Channel | undefined)[] = [];
+  /** Channel numbers of each lease's queues. */
+  readonly #queues = new Map<number, Map<number, number>>();
+  #nextId = 1;
+  #ended: Error | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: HostParts) {
+    super();
+    this.name = parts.name;
+    this.facts = parts.facts;
+    this.#parts = parts;
+    parts.port.on('message', (message: EngineMessage) => this.#take(message));
+    parts.worker.on('error', (error) => this.#end(error));
+    parts.worker.on('exit', () => this.#end(new HardwareError('lost', `the engine of ${this.name} has ended`)));
+  }
+
+  get counters(): CounterView {
+    return this.#counters;
+  }
+
+  openLease(request: OpenLease): Promise<OpenedLease> {
+    return this.#call('openLease', [request, this.#counters.memory(request.tenant)]);
+  }
+
+  async closeLease(lease: number): Promise<void> {
+    await this.#call('closeLease', [lease]);
+    for (const channel of this.#queues.get(lease)?.values() ?? []) this.#channels[channel] = undefined;
+    this.#queues.delete(lease);
+  }
+
+  async openQueue(lease: number, entries: number): Promise<OpenedQueue> {
+    let number = 0;
+    while (this.#channels[number] !== undefined) number++;
+    if (number >= MAX_CHANNELS) throw new Refusal('queueLimit', 'queue', number);
+    const memory = createChannelMemory(entries);
+    const channel = new Channel(number, memory, this.#parts.activations, this.#parts.signals);
+    this.#channels[number] = channel;
+    try {
+      const opened = await this.#call('openQueue', [lease, number, memory, randomInt(2 ** 32)]);
+      const queues = this.#queues.get(lease) ?? new Map<number, number>();
+      this.#queues.set(lease, queues.set(opened.queue, number));
+      return { ...opened, channel };
+    } catch (error) {
+      this.#channels[number] = undefined;
+      throw error;
+    }
+  }
+
+  async closeQueue(lease: number, queue: number): Promise<void> {
+    await this.#call('closeQueue', [lease, queue]);
+    const number = this.#queues.get(lease)?.get(queue);
+    if (number === undefined) return;
+    this.#queues.get(lease)?.delete(queue);
+    this.#channels[number] = undefined;
+  }
+
+  resetLease(lease: number): Promise<number> {
+    return this.#call('resetLease', [lease]);
+  }
+
+  bindVector(lease: number, vector: number, enable: boolean): Promise<void> {
+    return this.#call('bindVector', [lease, vector, enable]);
+  }
+
+  replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void> {
+    return this.#call('replaceGrant', [lease, shares]);
+  }
+
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): Promise<void> {
+    return this.#call('attachRegion', [domain, handle, fd, bytes, owner]);
+  }
+
+  detachRegion(domain: number, handle: number, force: boolean): Promise<void> {
+    return this.#call('detachRegion', [domain, handle, force]);
+  }
+
+  regionInFlight(domain: number, handle: number): Promise<number> {
+    return this.#call('regionInFlight', [domain, handle]);
+  }
+
+  report(): Promise<DeviceReport> {
+    return this.#call('report', []);
+  }
+
+  wipe(namespace: number, firstBlock: number, blocks: number, progress: (done: number) => void): Promise<void> {
+    return this.#call('wipe', [namespace, firstBlock, blocks], progress);
+  }
+
+  logPage(page: 'smart' | 'error' | 'firmware'): Promise<Uint8Array> {
+    return this.#call('logPage', [page]);
+  }
+
+  resetController(reason: string): Promise<void> {
+    return this.#call('resetController', [reason]);
+  }
+
+  inspect(): Promise<unknown> {
+    return this.#call('inspect', []);
+  }
+
+  close(milliseconds: number): Promise<void> {
+    this.#closing ??= this.#close(milliseconds);
+    return this.#closing;
+  }
+
+  /** Looks at the queues that the engine says have completions. */
+  takeReady(): void {
+    const { ready } = this.#parts;
+    for (let number = ready.pop(); number >= 0; number = ready.pop()) this.#channels[number]?.onCompletions();
+  }
+
+  async #close(milliseconds: number): Promise<void> {
+    const { worker, port, prepared, release } = this.#parts;
+    const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    try {
+      if (this.#ended === undefined) {
+        await this.#call('close', [milliseconds]);
+        const late = setTimeout(() => void worker.terminate(), STOP_MS);
+        await exited;
+        clearTimeout(late);
+      }
+    } finally {
+      port.close();
+      await prepared.dispose();
+      release();
+    }
+  }
+
+  #call<Method extends EngineMethod>(
+    method: Method,
+    args: Parameters<EngineMethods[Method]>,
+    progress?: (done: number) => void,
+  ): Promise<ReturnType<EngineMethods[Method]>> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, progress });
+      this.#parts.port.postMessage({ id, method, args } satisfies ControlRequest);
+      this.#parts.signals.announceControl();
+    });
+  }
+
+  #take(message: EngineMessage): void {
+    if (message.kind === 'event') {
+      // The arguments are what the engine's typed `post.event` sent.
+      this.emit(message.event, ...(message.args as EngineEvents[typeof message.event]));
+    } else if (message.kind === 'progress') {
+      this.#waiting.get(message.id)?.progress?.(message.done);
+    } else if (message.kind === 'answer' || message.kind === 'refused') {
+      const waiting = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
+      if (message.kind === 'answer') waiting?.resolve(message.value);
+      else waiting?.reject(errorOf(message.failure));
+    }
+  }
+
+  /** The thread is gone: by itself, or because it was asked. */
+  #end(error: Error): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+    if (this.#closing !== undefined) return;
+    this.emit('log', 'error', 'the engine has ended', { device: this.name, error: error.stack ?? error.message });
+    this.emit('deviceLost', error.message);
+  }
+}

@@ -1,0 +1,59 @@
+/** A session's hold on a device, as the engine knows it. */
+import type { DeviceDomain } from '../../hw/dma/index.js';
+import type { LeaseMode, QueueKind } from '../../protocol/index.js';
+import type { Grant } from '../../validator/index.js';
+import type { ClientQueue } from './client-queue.js';
+import type { TenantState } from './tenant-state.js';
+
+/** Where a share lies on the device. The client never learns it. */
+export interface Window {
+  readonly namespace: number;
+  readonly firstBlock: number;
+}
+
+export class Lease {
+  readonly handle: number;
+  readonly tenant: TenantState;
+  readonly session: number;
+  readonly domainId: number;
+  readonly domain: DeviceDomain;
+  readonly mode: LeaseMode;
+  readonly kind: QueueKind;
+  readonly maxQueues: number;
+  /** What the validator judges by, and where each share lies: replaced together. */
+  grant: Grant;
+  windows: readonly Window[];
+  generation: number;
+  /** False while it is being reset, revoked or closed: every request is refused. */
+  active = true;
+  /** Set once it is being closed; nothing brings it back. */
+  closing = false;
+  /** Requests in flight over all queues, in the eyes of the client. */
+  inFlight = 0;
+  /** Requests that were given up but that the device may still be working on. They hold their memory. */
+  abandoned = 0;
+  /** Commands of this lease that timed out and did not end by an abort. */
+  strikes = 0;
+  readonly queues: (ClientQueue | undefined)[] = [];
+
+  constructor(
+    fields: Pick<Lease, 'handle' | 'tenant' | 'session' | 'domainId' | 'domain' | 'mode' | 'kind' | 'maxQueues' | 'grant' | 'windows' | 'generation'>,
+  ) {
+    this.handle = fields.handle;
+    this.tenant = fields.tenant;
+    this.session = fields.session;
+    this.domainId = fields.domainId;
+    this.domain = fields.domain;
+    this.mode = fields.mode;
+    this.kind = fields.kind;
+    this.maxQueues = fields.maxQueues;
+    this.grant = fields.grant;
+    this.windows = fields.windows;
+    this.generation = fields.generation;
+  }
+
+  /** Every entry that was written before is stale from now on. */
+  nextGeneration(): void {
+    this.generation = (this.generation + 1) >>> 0;
+  }
+}

@@ -1,0 +1,148 @@
+/** What an engine does for each method of the control port. Every one is a task. */
+import { Code } from '../../protocol/index.js';
+import { COMPLETION_BYTES, SUBMISSION_BYTES } from '../../hw/nvme/index.js';
+import { HardwareError, type Task } from '../../hw/task.js';
+import { Refusal } from './api.js';
+import type { EngineMethods } from './control.js';
+import { TenantStatistics } from './counters.js';
+import type { Engine } from './engine.js';
+import { TenantState } from './tenant-state.js';
+import { wipeWindow } from './wipe.js';
+
+export type Methods = { [Name in keyof EngineMethods]: (...args: Parameters<EngineMethods[Name]>) => Task<ReturnType<EngineMethods[Name]>> };
+
+/** How long memory may be held by the device after its region was taken away by force, before the controller is reset. */
+const QUARANTINE_MS = 10_000;
+
+export function createMethods(engine: Engine): Methods {
+  const { device, clock } = engine;
+  const tenants = new Map<number, TenantState>();
+
+  const tenantOf = (index: number, name: string, weight: number, rates: { operations: number; bytes: number }, memory: SharedArrayBuffer) => {
+    let tenant = tenants.get(index);
+    if (tenant === undefined || tenant.name !== name) {
+      tenant = new TenantState(index, name, weight, rates, new TenantStatistics(memory));
+      tenants.set(index, tenant);
+    }
+    if (!tenant.scheduled) tenant.weight = weight;
+    tenant.operations.rate = rates.operations;
+    tenant.bytes.rate = rates.bytes;
+    return tenant;
+  };
+
+  return {
+    *openLease(request, statistics) {
+      const tenant = tenantOf(request.tenant, request.tenantName, request.weight, request.rates, statistics);
+      return yield* device.openLease(request, tenant);
+    },
+
+    *closeLease(handle) {
+      const lease = device.leases.get(handle);
+      if (lease !== undefined) engine.interrupts.release(lease);
+      yield* device.closeLease(handle, Code.aborted);
+      device.announceFree();
+    },
+
+    *openQueue(lease, channel, memory, tagSeed) {
+      const queue = yield* device.openQueue(lease, channel, memory, tagSeed);
+      engine.channels[channel] = queue;
+      const entries = queue.pair?.entries ?? 0;
+      return {
+        queue: queue.queue,
+        vector: queue.queue,
+        hardware: {
+          kind: queue.owner.kind,
+          submissionEntries: entries,
+          submissionBytes: SUBMISSION_BYTES,
+          completionEntries: entries,
+          completionBytes: COMPLETION_BYTES,
+        },
+      };
+    },
+
+    *closeQueue(lease, index) {
+      const queue = device.queue(device.lease(lease), index);
+      yield* device.closeQueue(lease, index);
+      engine.channels[queue.channel] = undefined;
+    },
+
+    *resetLease(lease) {
+      return yield* device.resetLease(lease, 'asked for');
+    },
+
+    *bindVector(handle, vector, enable) {
+      const lease = device.lease(handle);
+      if (!(vector >= 0 && vector < lease.maxQueues)) throw new Refusal('unknownVector', 'vector', vector);
+      if (enable) engine.interrupts.bind(lease, vector);
+      else engine.interrupts.unbind(lease, vector);
+    },
+
+    *replaceGrant(lease, shares) {
+      if (shares.length > 0) {
+        device.replaceGrant(lease, shares);
+        return;
+      }
+      engine.post.event('revoked', [lease, 'the grant was taken away']);
+      yield* device.closeLease(lease, Code.revoked);
+      device.announceFree();
+    },
+
+    *attachRegion(domainId, handle, fd, bytes, owner) {
+      const memory = yield* engine.backing.attach(fd, bytes, { owner });
+      device.domain(domainId).add(handle, memory);
+    },
+
+    *detachRegion(domainId, handle, force) {
+      const domain = device.domain(domainId);
+      const slot = handle & 0xffff;
+      const memory = domain.find(handle);
+      if (memory === undefined) return;
+      if (!force && domain.inFlight[slot] > 0) throw new Refusal('regionBusy', 'region', handle);
+      domain.close(handle);
+      const deadline = clock() + QUARANTINE_MS;
+      while (domain.inFlight[slot] > 0) {
+        if (clock() > deadline) yield* device.resetController('memory of an ended lease is still in use');
+        yield 1;
+      }
+      yield* engine.backing.detach(memory);
+      domain.remove(handle);
+      if (domain.memory.every((left) => left === undefined) && ![...device.leases.values()].some((lease) => lease.domainId === domainId)) {
+        device.domains.delete(domainId);
+      }
+      device.announceFree();
+    },
+
+    *regionInFlight(domain, handle) {
+      return device.domains.get(domain)?.inFlight[handle & 0xffff] ?? 0;
+    },
+
+    *report() {
+      return device.report();
+    },
+
+    *wipe(namespace, firstBlock, blocks, ...rest: unknown[]) {
+      const progress = rest[0] as (done: number) => void;
+      yield* wipeWindow(device, clock, namespace, firstBlock, blocks, progress);
+    },
+
+    *logPage(page) {
+      return yield* device.withOpen(() => engine.driver.logPage(page));
+    },
+
+    *resetController(reason) {
+      if (device.state !== 'open') throw new HardwareError('absent', `the device is ${device.state}`);
+      yield* device.resetController(reason);
+    },
+
+    *inspect() {
+      return engine.inspect();
+    },
+
+    *close(milliseconds) {
+      const deadline = clock() + milliseconds;
+      while (device.commandsInFlight() > 0 && clock() < deadline) yield 1;
+      for (const lease of device.leases.keys()) yield* device.closeLease(lease, Code.aborted);
+      engine.stopped = true;
+    },
+  };
+}

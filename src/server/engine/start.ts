@@ -1,0 +1,76 @@
+/** Starts an engine: its backing, its thread, and what the two threads share. */
+import { MessageChannel, Worker } from 'node:worker_threads';
+import { prepareBacking, type BackingOptions } from '../../hw/backings.js';
+import { HardwareError } from '../../hw/task.js';
+import { shm } from '../../native/shm.js';
+import type { DeviceFacts, EngineHost } from './api.js';
+import { MAX_CHANNELS, type EngineMessage, type EngineSettings, type EngineStart } from './control.js';
+import { errorOf } from './failure.js';
+import { Host } from './host.js';
+import { IdRing } from './id-ring.js';
+import { Signals } from './signals.js';
+
+export interface EngineOptions extends Partial<Omit<EngineSettings, 'name'>> {
+  readonly name: string;
+  readonly backing: BackingOptions;
+}
+
+/** Settings where the configuration says nothing. */
+const DEFAULTS = { vectorsCeiling: 64, queuePairsCeiling: 128, commandTimeout: 10_000, spinMicroseconds: 50 } as const;
+/** A device that does not answer its probe in so long is given up. */
+const PROBE_MS = 30_000;
+
+/** Resolves when the device was probed. A failure gives back what was taken before it. @throws HardwareError */
+export async function startEngine(options: EngineOptions): Promise<EngineHost> {
+  const { name, backing, ...given } = options;
+  const settings: EngineSettings = { ...DEFAULTS, ...given, name };
+  const prepared = await prepareBacking(backing);
+  const native = shm();
+  const engineWake = native.eventfd();
+  let host: Host | undefined;
+  const mainWaker = native.createWaker(() => host?.takeReady());
+  const release = (): void => {
+    native.closeWaker(mainWaker);
+    native.close(engineWake);
+  };
+  const signals = new Signals({ words: new SharedArrayBuffer(256), engineWake, mainWaker });
+  const activations = IdRing.create(MAX_CHANNELS);
+  const ready = IdRing.create(MAX_CHANNELS);
+  const { port1, port2 } = new MessageChannel();
+  const start: EngineStart = { settings, backing: prepared.handle, signals: signals.handles, activations: activations.memory, ready: ready.memory };
+  const worker = new Worker(new URL('./thread.js', import.meta.url), {
+    workerData: { start, port: port2 },
+    transferList: [port2],
+    name: `engine ${name}`,
+  });
+  try {
+    const facts = await started(worker, port1);
+    host = new Host({ name, facts, worker, port: port1, signals, activations, ready, prepared, release });
+    return host;
+  } catch (error) {
+    await worker.terminate();
+    port1.close();
+    await prepared.dispose();
+    release();
+    throw error;
+  }
+}
+
+function started(worker: Worker, port: import('node:worker_threads').MessagePort): Promise<DeviceFacts> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => settle(() => reject(new HardwareError('timeout', 'the device does not answer'))), PROBE_MS);
+    const settle = (end: () => void): void => {
+      clearTimeout(timer);
+      port.off('message', onMessage);
+      worker.off('error', onError);
+      end();
+    };
+    const onError = (error: Error): void => settle(() => reject(error));
+    const onMessage = (message: EngineMessage): void => {
+      if (message.kind === 'started') settle(() => resolve(message.facts));
+      else if (message.kind === 'failed') settle(() => reject(errorOf(message.failure)));
+    };
+    port.on('message', onMessage);
+    worker.on('error', onError);
+  });
+}

@@ -1,0 +1,131 @@
+/**
+ * Looks after commands that do not end and a controller that does not work. The ladder for a command: abort it; then delete that lease's queues; then
+ * reset the controller. One tenant's timeout never ends another's work on the shared queue: there the command keeps its memory, and a lease that causes
+ * several is put out.
+ */
+import { Code } from '../../protocol/index.js';
+import type { QueuePair } from '../../hw/nvme/index.js';
+import { HardwareError, type Clock, type Task } from '../../hw/task.js';
+import type { EnginePost } from './control.js';
+import type { Device } from './device.js';
+import type { RequestPath } from './request-path.js';
+import type { Tasks } from './tasks.js';
+
+const SCAN_MS = 50;
+const HEALTH_MS = 1_000;
+const SETTLE_MS = 1_000;
+const REVIVE_MS = 2_000;
+/** Commands that do not even end by an abort, before a lease on the shared queue is put out. */
+const MAX_STRIKES = 3;
+
+export class Watchdog {
+  readonly #device: Device;
+  readonly #path: RequestPath;
+  readonly #tasks: Tasks;
+  readonly #clock: Clock;
+  readonly #post: EnginePost;
+  readonly #timeout: number;
+  #nextScan = 0;
+  #nextHealth = 0;
+  #checking = false;
+
+  constructor(device: Device, path: RequestPath, tasks: Tasks, clock: Clock, post: EnginePost, timeout: number) {
+    this.#device = device;
+    this.#path = path;
+    this.#tasks = tasks;
+    this.#clock = clock;
+    this.#post = post;
+    this.#timeout = timeout;
+  }
+
+  /** Milliseconds until it wants to look again. An idle open device is looked at once a second, a closed one never. */
+  wait(now: number): number {
+    if (this.#device.state === 'closed') return Infinity;
+    const scan = this.#device.commandsInFlight() > 0 ? this.#nextScan - now : Infinity;
+    return Math.max(0, Math.min(scan, this.#nextHealth - now));
+  }
+
+  turn(now: number): void {
+    if (this.#device.state === 'closed') return;
+    if (now >= this.#nextScan) {
+      this.#nextScan = now + SCAN_MS;
+      for (const pair of this.#path.tables.keys()) this.#scan(pair, now);
+    }
+    if (now >= this.#nextHealth && !this.#checking) {
+      this.#nextHealth = now + (this.#device.state === 'lost' ? REVIVE_MS : HEALTH_MS);
+      this.#checking = true;
+      this.#start('health', this.#check());
+    }
+  }
+
+  /** Something showed that the controller is not to be believed, or is gone. */
+  failed(error: HardwareError): void {
+    if (this.#device.state !== 'open') return;
+    this.#post.log('error', 'device failure', { code: error.code, error: error.message });
+    if (error.code === 'lost') this.#start('lose', this.#device.lose(error.message));
+    else this.#start('reset', this.#device.resetController(error.message));
+  }
+
+  #scan(pair: QueuePair, now: number): void {
+    if (pair.count === 0) return;
+    const table = this.#path.tables.get(pair);
+    if (table === undefined) return;
+    for (let slot = 0; slot < pair.capacity; slot++) {
+      if (pair.inFlight[slot] !== 1 || table.timedOut[slot] === 1 || table.queue[slot] === undefined) continue;
+      if (now - pair.submittedAt[slot] < this.#timeout) continue;
+      table.timedOut[slot] = 1;
+      this.#start('timeout', this.#climb(pair, slot));
+    }
+  }
+
+  *#climb(pair: QueuePair, slot: number): Task<void> {
+    const table = this.#path.tables.get(pair);
+    const queue = table?.queue[slot];
+    if (table === undefined || queue === undefined) return;
+    const identifier = pair.commandId(slot);
+    const stuck = (): boolean => this.#path.tables.get(pair) === table && table.queue[slot] === queue && pair.commandId(slot) === identifier;
+    const lease = queue.owner;
+    this.#post.log('warn', 'a command does not end: abort', { tenant: lease.tenant.name, lease: lease.handle, pair: pair.id });
+    try {
+      yield* this.#device.driver.abort(pair, slot);
+      const deadline = this.#clock() + SETTLE_MS;
+      while (stuck() && this.#clock() < deadline) yield 5;
+    } catch (error) {
+      if (!(error instanceof HardwareError)) throw error;
+      if (stuck()) yield* this.#device.resetController(`an abort got no answer: ${error.message}`);
+      return;
+    }
+    if (!stuck() || lease.closing) return;
+    if (lease.kind === 'own') {
+      yield* this.#device.recoverQueue(lease, 'a command did not end');
+      return;
+    }
+    this.#path.abandon(pair, slot, Code.timeout);
+    if (++lease.strikes < MAX_STRIKES) return;
+    this.#post.event('revoked', [lease.handle, 'its commands do not end']);
+    yield* this.#device.closeLease(lease.handle, Code.revoked);
+  }
+
+  *#check(): Task<void> {
+    try {
+      if (this.#device.state === 'lost') yield* this.#device.revive();
+      else if (this.#device.state === 'open' && !(yield* this.#device.driver.healthy()) && this.#device.state === 'open') {
+        yield* this.#device.resetController('the controller reports fatal status');
+      }
+    } catch (error) {
+      if (!(error instanceof HardwareError)) throw error;
+      this.failed(error.code === 'timeout' ? new HardwareError('lost', error.message) : error);
+    } finally {
+      this.#checking = false;
+    }
+  }
+
+  #start(name: string, task: Task<unknown>): void {
+    this.#tasks.start(
+      name,
+      task,
+      () => {},
+      (error) => this.#post.log('error', `${name} failed`, { error: error instanceof Error ? error.message : String(error) }),
+    );
+  }
+}

@@ -1,0 +1,27 @@
+/** Every request of the protocol and what answers it. */
+import type { RequestType } from '../../../protocol/index.js';
+import { bindVector, closeDevice, closeQueue, deviceState, listDevices, openDevice, openQueue, resetLease } from './device.js';
+import { hello, ping, setDomain, unsetDomain } from './general.js';
+import type { Handler } from './handler.js';
+import { mapMemory, readMemory, unmapMemory, writeMemory } from './memory.js';
+
+export { LATER } from './handler.js';
+
+export const HANDLERS: { readonly [Type in RequestType]: Handler<Type> } = {
+  hello,
+  listDevices,
+  setDomain,
+  unsetDomain,
+  openDevice,
+  closeDevice,
+  openQueue,
+  closeQueue,
+  mapMemory,
+  unmapMemory,
+  writeMemory,
+  readMemory,
+  resetLease,
+  bindVector,
+  deviceState,
+  ping,
+};

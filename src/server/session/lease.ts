@@ -1,0 +1,149 @@
+/** A session's hold on a device: its queues, its vectors, and the way in which it ends. */
+import type { LeaseMode, QueueKind } from '../../protocol/index.js';
+import type { Domain } from '../domains/index.js';
+import { type EngineHost, type OpenedLease, Refusal, type ShareGrant } from '../engine/api.js';
+import type { Log } from '../log.js';
+import { messageOf } from '../text.js';
+import type { LeaseEvents } from './lease-events.js';
+import { type QueueOwner, SessionQueue } from './queue.js';
+
+/** What a lease needs of the session that holds it. */
+export interface LeaseHolder extends QueueOwner {
+  readonly number: number;
+  readonly log: Log;
+  readonly events: LeaseEvents;
+}
+
+export interface SessionLeaseOptions {
+  readonly opened: OpenedLease;
+  readonly engine: EngineHost;
+  readonly domain: Domain;
+  readonly mode: LeaseMode;
+  readonly queueKind: QueueKind;
+  readonly shares: readonly ShareGrant[];
+  readonly maxQueues: number;
+  readonly holder: LeaseHolder;
+  /** Called when nothing of the lease is left, or nothing more can be done about it. */
+  readonly onClosed: () => void;
+}
+
+export class SessionLease {
+  readonly handle: number;
+  readonly engine: EngineHost;
+  readonly domain: Domain;
+  readonly mode: LeaseMode;
+  readonly queueKind: QueueKind;
+  readonly vectors: number;
+  readonly holder: LeaseHolder;
+  /** Replaced when the administrator changes rights. */
+  shares: readonly ShareGrant[];
+  generation: number;
+  readonly queues = new Map<number, SessionQueue>();
+  readonly boundVectors = new Set<number>();
+  /** The client knows of it: from then on it is told of its events. */
+  announced = false;
+  readonly #maxQueues: number;
+  readonly #onClosed: () => void;
+  #closing: Promise<void> | undefined;
+  /** The domain's regions are reachable for the device. */
+  #attached = false;
+
+  constructor(options: SessionLeaseOptions) {
+    this.handle = options.opened.lease;
+    this.generation = options.opened.generation;
+    this.vectors = options.opened.vectors;
+    this.engine = options.engine;
+    this.domain = options.domain;
+    this.mode = options.mode;
+    this.queueKind = options.queueKind;
+    this.shares = options.shares;
+    this.holder = options.holder;
+    this.#maxQueues = options.maxQueues;
+    this.#onClosed = options.onClosed;
+  }
+
+  get closing(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  get inFlight(): number {
+    let sum = 0;
+    for (const queue of this.queues.values()) sum += queue.inFlight;
+    return sum;
+  }
+
+  /** Makes the domain's regions reachable for the device. Once, before the client hears of the lease. */
+  async attachDomain(): Promise<void> {
+    await this.domain.useEngine(this.engine);
+    this.#attached = true;
+  }
+
+  /** @throws {@link Refusal} `unknownQueue`. */
+  queue(index: number): SessionQueue {
+    const queue = this.queues.get(index);
+    if (queue === undefined || queue.closing) throw new Refusal('unknownQueue', 'queue', index);
+    return queue;
+  }
+
+  async openQueue(entries: number, key: number): Promise<Awaited<ReturnType<EngineHost['openQueue']>>> {
+    if (this.queues.size >= this.#maxQueues) throw new Refusal('queueLimit', 'lease', this.handle);
+    const opened = await this.engine.openQueue(this.handle, entries);
+    this.queues.set(opened.queue, new SessionQueue(this.handle, opened.queue, key, opened.channel, this.holder));
+    return opened;
+  }
+
+  async closeQueue(index: number): Promise<void> {
+    const queue = this.queue(index);
+    queue.closing = true;
+    try {
+      await this.engine.closeQueue(this.handle, index);
+    } catch (error) {
+      queue.closing = false;
+      throw error;
+    }
+    this.#forget(queue);
+  }
+
+  /** Passes on what the queues hold. */
+  deliver(): void {
+    for (const queue of this.queues.values()) queue.deliver();
+  }
+
+  /**
+   * Ends the lease. Every step is done whether or not the one before it worked; what failed is in the log. Never rejects. Safe to repeat: all get the
+   * same promise.
+   */
+  close(reason: string): Promise<void> {
+    this.#closing ??= this.#close(reason);
+    return this.#closing;
+  }
+
+  async #close(reason: string): Promise<void> {
+    for (const queue of this.queues.values()) queue.closing = true;
+    await this.#step('closing the lease', () => this.engine.closeLease(this.handle, reason));
+    await this.#step('ending its queues', () => {
+      for (const queue of [...this.queues.values()]) this.#forget(queue);
+    });
+    await this.#step('taking its memory from the device', async () => {
+      if (this.#attached) await this.domain.releaseEngine(this.engine);
+    });
+    await this.#step('leaving the domain', () => this.domain.leave());
+    this.#onClosed();
+  }
+
+  /** The queue's last completions are passed on; what it never answered no longer counts. */
+  #forget(queue: SessionQueue): void {
+    queue.end();
+    this.queues.delete(queue.index);
+    this.holder.stagings?.forgetQueue(queue.key);
+    this.holder.onRoom();
+  }
+
+  async #step(what: string, work: () => Promise<void> | void): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.holder.log.error(`${what} failed`, { session: this.holder.number, lease: this.handle, device: this.engine.name, error: messageOf(error) });
+    }
+  }
+}

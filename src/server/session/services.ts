@@ -1,0 +1,27 @@
+/** What all sessions share. */
+import type { DomainRegistry } from '../domains/index.js';
+import type { EngineHost } from '../engine/api.js';
+import type { Log } from '../log.js';
+import type { ServerLimits, TenantDirectory } from '../policy.js';
+import type { LeaseRegistry } from './lease-registry.js';
+import type { RefusalRecorder } from './refusals.js';
+import type { ActivitySpinner } from './spinner.js';
+
+export interface SessionServices {
+  /** By the names that the configuration gives to devices. */
+  readonly engines: ReadonlyMap<string, EngineHost>;
+  /** The configuration of the moment. */
+  readonly directory: () => TenantDirectory;
+  readonly limits: ServerLimits;
+  readonly domains: DomainRegistry;
+  readonly leases: LeaseRegistry;
+  readonly spinner: ActivitySpinner;
+  readonly refusals: RefusalRecorder;
+  readonly log: Log;
+  /** Name and version of the server, for the hello answer. */
+  readonly serverVersion: string;
+  /** New work is refused. */
+  readonly isDraining: () => boolean;
+  /** @throws Refusal `sessionLimit` when the tenant may not have one more session. */
+  readonly checkSessionLimit: (tenant: string, most: number) => void;
+}

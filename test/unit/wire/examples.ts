@@ -1,0 +1,23 @@
+/** One good request of each type, with every field that it may have. */
+import type { RequestType, Requests } from '../../../src/protocol/index.js';
+
+export const EXAMPLES: { readonly [Type in RequestType]: Required<Requests[Type]> } = {
+  hello: { version: 1, tenant: 'alice', token: 'a-long-token', client: 'test' },
+  listDevices: {},
+  setDomain: { domain: 1 },
+  unsetDomain: {},
+  openDevice: { device: 'nvme0', mode: 'shared', queues: 'own' },
+  closeDevice: { lease: 1 },
+  openQueue: { lease: 1, entries: 64 },
+  closeQueue: { lease: 1, queue: 0 },
+  mapMemory: { bytes: 65_536 },
+  unmapMemory: { region: 65_536 },
+  writeMemory: { region: 65_536, offset: 4, data: Uint8Array.from([1, 2, 3]) },
+  readMemory: { region: 65_536, offset: 4, length: 3 },
+  resetLease: { lease: 1 },
+  bindVector: { lease: 1, vector: 0, enable: true },
+  deviceState: { device: 'nvme0', wait: false },
+  ping: {},
+};
+
+export const REQUEST_TYPES = Object.keys(EXAMPLES) as RequestType[];
