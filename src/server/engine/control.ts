@@ -16,7 +16,8 @@ export interface EngineMethods {
   detachRegion(domain: number, handle: number, force: boolean): void;
   regionInFlight(domain: number, handle: number): number;
   report(): DeviceReport;
-  wipe(namespace: number, firstBlock: number, blocks: number): void;
+  /** `progress` stays on the engine's side of the port, where it posts what it is told. */
+  wipe(namespace: number, firstBlock: number, blocks: number, progress?: (done: number) => void): void;
   logPage(page: 'smart' | 'error' | 'firmware'): Uint8Array;
   resetController(reason: string): void;
   inspect(): unknown;

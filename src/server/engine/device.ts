@@ -40,6 +40,8 @@ export class Device {
   #sharedPair: QueuePair | undefined;
   /** Wipes and other work of the server that needs the device open. */
   #users = 0;
+  /** Domain of the last exclusive holder: while memory of it is left, nobody else gets in (R22). */
+  #exclusiveDomain: number | undefined;
   #nextLease = 1;
   #generation = 0;
   #wasFree = true;
@@ -131,9 +133,23 @@ export class Device {
     }
   }
 
-  replaceGrant(handle: number, shares: readonly ShareGrant[]): void {
+  /** When it returns, no request that was admitted under the earlier grant is in flight: its windows can be given away. */
+  *replaceGrant(handle: number, shares: readonly ShareGrant[]): Task<void> {
     const lease = this.lease(handle);
     Object.assign(lease, this.#grantOf(shares, lease.grant.maxInFlight));
+    const replaced = this.#clock();
+    while (this.#path.oldest((asker) => asker.owner === lease) <= replaced) yield 1;
+  }
+
+  /**
+   * Waits until no command of a lease that has ended is left: a write that comes late must not hit what the window holds by then. If they do not end, the
+   * controller is reset.
+   */
+  *settleOrphans(): Task<void> {
+    const orphans = (): boolean => this.#path.oldest((asker) => !this.leases.has(asker.lease)) < Infinity;
+    const deadline = this.#clock() + SETTLE_MS;
+    while (orphans() && this.#clock() < deadline) yield 1;
+    if (orphans()) yield* this.resetController('commands of an ended lease do not end');
   }
 
   lease(handle: number): Lease {
@@ -214,7 +230,7 @@ export class Device {
   }
 
   *#openLease(request: OpenLease, tenant: TenantState): Task<OpenedLease> {
-    this.#checkMode(request.mode);
+    this.#checkMode(request.mode, request.domain);
     yield* this.#ensureOpen();
     try {
       if (request.queues === 'own' && this.#freePairs() < 1) throw new Refusal('noFreeQueue', 'queues', 'own');
@@ -246,12 +262,17 @@ export class Device {
     }
   }
 
-  #checkMode(mode: LeaseMode): void {
+  #checkMode(mode: LeaseMode, domain: number): void {
     if (this.state === 'lost') throw new Refusal('deviceLost', 'device', this.lostReason);
     for (const lease of this.leases.values()) {
       if (mode === 'exclusive' || lease.mode === 'exclusive') throw new Refusal(lease.closing ? 'notFree' : 'deviceBusy', 'mode', mode);
     }
     if (mode === 'exclusive' && !this.report().free) throw new Refusal('notFree', 'mode', mode);
+    const left = this.#exclusiveDomain;
+    if (left !== undefined && left !== domain && this.domains.get(left)?.memory.some((memory) => memory !== undefined)) {
+      throw new Refusal('notFree', 'mode', mode);
+    }
+    this.#exclusiveDomain = undefined;
   }
 
   *#closeLease(lease: Lease, code: number): Task<void> {
@@ -261,6 +282,7 @@ export class Device {
     while (lease.abandoned > 0 && this.#clock() < deadline && this.state === 'open') yield 1;
     this.leases.delete(lease.handle);
     lease.tenant.leases--;
+    if (lease.mode === 'exclusive') this.#exclusiveDomain = lease.domainId;
     if (this.state === 'open' && lease.abandoned > 0 && this.leases.size === 0) yield* this.#resetController('commands of the last lease do not end');
     yield* this.#closeIfUnused();
   }

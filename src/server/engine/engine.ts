@@ -180,7 +180,11 @@ export class Engine {
       method,
       task,
       (value) => this.send({ kind: 'answer', id, value }),
-      (error) => this.send({ kind: 'refused', id, failure: failureOf(error) }),
+      (error) => {
+        // A controller that leaves an administrative command unanswered is not to be relied on any more.
+        if (error instanceof HardwareError && (error.code === 'timeout' || error.code === 'protocol')) this.#watchdog.failed(error);
+        this.send({ kind: 'refused', id, failure: failureOf(error) });
+      },
     );
   }
 

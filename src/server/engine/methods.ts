@@ -79,7 +79,7 @@ export function createMethods(engine: Engine): Methods {
 
     *replaceGrant(lease, shares) {
       if (shares.length > 0) {
-        device.replaceGrant(lease, shares);
+        yield* device.replaceGrant(lease, shares);
         return;
       }
       engine.post.event('revoked', [lease, 'the grant was taken away']);
@@ -120,8 +120,7 @@ export function createMethods(engine: Engine): Methods {
       return device.report();
     },
 
-    *wipe(namespace, firstBlock, blocks, ...rest: unknown[]) {
-      const progress = rest[0] as (done: number) => void;
+    *wipe(namespace, firstBlock, blocks, progress = () => {}) {
       yield* wipeWindow(device, clock, namespace, firstBlock, blocks, progress);
     },
 

@@ -155,6 +155,18 @@ export class RequestPath implements CompletionSink {
     this.tables.delete(pair);
   }
 
+  /** When the oldest command in flight was submitted whose asker fits (engine's clock, ms); Infinity when there is none. */
+  oldest(fits: (asker: ClientQueue) => boolean): number {
+    let oldest = Infinity;
+    for (const [pair, table] of this.tables) {
+      for (let slot = 0; slot < pair.capacity; slot++) {
+        const asker = table.asker[slot];
+        if (asker !== undefined && fits(asker)) oldest = Math.min(oldest, pair.submittedAt[slot]);
+      }
+    }
+    return oldest;
+  }
+
   #fetchAttachment(queue: ClientQueue): void {
     const attachment = this.#attachment;
     attachment.bytes = 0;

@@ -17,6 +17,7 @@ export function* wipeWindow(
   progress: (done: number) => void,
 ): Task<void> {
   yield* device.withOpen(function* () {
+    yield* device.settleOrphans();
     const { driver } = device;
     if (!driver.facts.controller.writeZeroes)
       throw new HardwareError('unsupported', 'the controller has no Write Zeroes: wipe the window by hand and say keepData');
