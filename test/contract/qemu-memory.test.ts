@@ -73,6 +73,18 @@ describe.skipIf(!hasQemu)(`memory of ${qemuName}`, () => {
     expect([holdings(world.pid, NAME), holdings('self', NAME)]).toEqual(before);
   });
 
+  test('a file is attached once at a time', () => {
+    const fd = world.file(NAME, PAGE);
+    const memory = world.run(world.backing.attach(fd, PAGE));
+    const again = (): unknown => world.run(world.backing.attach(fd, PAGE));
+    expect(again).toThrow(expect.objectContaining({ code: 'busy' }));
+    const unplugging = world.backing.detach(memory);
+    unplugging.next();
+    expect(again).toThrow(expect.objectContaining({ code: 'busy' }));
+    world.run(unplugging);
+    expect(again).not.toThrow();
+  });
+
   test('slots run out with a reason, and come back', () => {
     const memories = Array.from({ length: SLOTS }, () => attach(PAGE));
     const extra = world.file(NAME, PAGE);

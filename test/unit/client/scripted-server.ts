@@ -45,7 +45,7 @@ export interface Outcome {
   bytes?: number;
 }
 
-export const LIMITS: SessionLimits = {
+const LIMITS: SessionLimits = {
   messageBytes: 4 * 1_048_576,
   batch: 1_024,
   regions: 64,

@@ -189,8 +189,9 @@ export class Client {
   readonly #waiting: (() => void)[] = [];
   #id = 0;
 
-  constructor(path: string, protocol = SUBPROTOCOL) {
-    this.socket = new WebSocket(`ws+unix://${path}:/`, protocol, { perMessageDeflate: false });
+  /** `where`: path of a Unix socket, or a URL. */
+  constructor(where: string) {
+    this.socket = new WebSocket(where.startsWith('/') ? `ws+unix://${where}:/` : where, SUBPROTOCOL, { perMessageDeflate: false });
     this.opened = new Promise((resolve, reject) => {
       this.socket.once('open', resolve);
       this.socket.once('error', reject);
