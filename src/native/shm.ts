@@ -12,7 +12,10 @@ export interface Shm {
   /** Adds seals (bits of {@link Seal}); fails with EPERM once sealed against sealing. */
   addSeals(fd: number, seals: number): void;
   getSeals(fd: number): number;
-  /** Maps `bytes` at `offset` (multiple of 4096) of the file, shared. The memory stays mapped until `unmap`, or until the buffer is collected. */
+  /**
+   * Maps `bytes` at `offset` (multiple of 4096) of the file, shared. Both lie inside the file, and a buffer has 4 GiB at most. The memory stays
+   * mapped until `unmap`, until the buffer is collected, or until the thread ends: a buffer stays with its thread.
+   */
   map(fd: number, offset: number, bytes: number, writable: boolean): ArrayBuffer;
   /** Detaches the buffer (every view has length 0 from then on), then unmaps. Throws on a buffer that `map` did not make, or twice. */
   unmap(buffer: ArrayBuffer): void;
@@ -43,7 +46,7 @@ export interface Shm {
   receive(fd: number, into: Uint8Array, at: number, length: number): number;
   /** Non-blocking send (no SIGPIPE): bytes taken, -1 when the socket is full. Throws EPIPE when the peer is gone. */
   send(fd: number, from: Uint8Array, at: number, length: number): number;
-  /** Sends all bytes together with descriptors (SCM_RIGHTS, at most 16). Returns bytes taken or -1. */
+  /** Sends all bytes together with descriptors (SCM_RIGHTS, 1 to 16). Returns bytes taken or -1. */
   sendDescriptors(fd: number, from: Uint8Array, descriptors: readonly number[]): number;
   /** Receives bytes and descriptors (close-on-exec; more than `most` are closed at once and reported by `truncated`). */
   receiveDescriptors(fd: number, into: Uint8Array, most: number): { bytes: number; descriptors: number[]; truncated: boolean };
@@ -59,7 +62,8 @@ export interface Shm {
 
   /**
    * A way for a thread that never runs its event loop to wake one that does. `createWaker` runs on the loop's thread: `onWake` is called there
-   * some time after one or more `wake(id)` from any thread (wakes before it runs are merged). It keeps the loop alive until `closeWaker`.
+   * some time after one or more `wake(id)` from any thread (wakes before it runs are merged). It keeps the loop alive until `closeWaker`,
+   * which only its own thread may call; the end of that thread closes it too.
    */
   createWaker(onWake: () => void): number;
   /** False if there is no such waker (any more). Never blocks, allocates nothing in JavaScript. */

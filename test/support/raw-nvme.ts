@@ -198,6 +198,7 @@ export class RawNvme {
     for (;;) {
       const csts = await this.read32(CSTS.offset);
       if (wanted(csts)) return csts;
+      this.backing.poll();
       await new Promise((resolve) => setImmediate(resolve));
       if (performance.now() > deadline) throw new Error(`CSTS stays 0x${csts.toString(16)}`);
     }

@@ -115,6 +115,7 @@ export class EmulatedBacking implements Backing {
   }
 
   poll(): number {
+    if (this.#disposed) return 0;
     const done = this.#link.poll();
     return done > 0 ? done + this.interrupts.collect() : 0;
   }

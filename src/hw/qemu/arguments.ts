@@ -1,8 +1,8 @@
 /** The command line: a machine with one NVMe controller, in which nothing runs (docs: QEMU, "qtest protocol"). */
 import { DOORBELL_SLOT, MACHINE_MEMORY_BYTES, MEMORY_BYTES, MEMORY_SLOTS, NVME_SLOT } from './address-map.js';
-import { MAX_VECTORS, type QemuDrive, type QemuOptions } from './options.js';
+import { MAX_VECTORS, holdsData, type QemuDrive, type QemuOptions } from './options.js';
 
-/** Descriptors that QEMU inherits, by number. Image files follow, one for each drive that has one. */
+/** Descriptors that QEMU inherits, by number. Images follow, one for each drive that holds data. */
 export const Inherited = { qtest: 3, qmp: 4, firmware: 5, doorbell: 6, firstImage: 7 } as const;
 
 /** What is left out of the machine: everything that could raise an interrupt, own an address or take time. */
@@ -27,7 +27,7 @@ export function qemuArguments(options: QemuOptions): string[] {
   let image: number = Inherited.firstImage;
   options.drives.forEach((drive, index) => {
     const node = `drive${index}`;
-    if (drive.file !== undefined) args.push('-add-fd', `fd=${image++},set=${index}`);
+    if (holdsData(drive)) args.push('-add-fd', `fd=${image++},set=${index}`);
     args.push('-blockdev', JSON.stringify(blockNode(drive, index, node)));
     const blocks = { logical_block_size: drive.blockBytes, physical_block_size: drive.blockBytes };
     args.push(...device({ driver: 'nvme-ns', bus: 'nvme', nsid: index + 1, drive: node, ...blocks }));
@@ -44,7 +44,7 @@ function blockNode(drive: QemuDrive, set: number, name: string): object {
 }
 
 function plainNode(drive: QemuDrive, set: number): object {
-  if (drive.file === undefined) return { driver: 'null-co', size: drive.bytes, 'read-zeroes': true, 'latency-ns': drive.latencyNanoseconds ?? 0 };
+  if (!holdsData(drive)) return { driver: 'null-co', size: drive.bytes, 'read-zeroes': true, 'latency-ns': drive.latencyNanoseconds ?? 0 };
   // The set holds a descriptor that the server opened and locked; QEMU's own locks come on top.
   const file = { driver: 'file', filename: `/dev/fdset/${set}`, locking: 'on', discard: 'unmap' };
   return { driver: 'raw', size: drive.bytes, discard: 'unmap', file };

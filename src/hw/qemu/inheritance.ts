@@ -5,7 +5,7 @@ import { usableVectors } from './arguments.js';
 import { introduceDoorbell } from './doorbell.js';
 import { parkingFirmware } from './firmware.js';
 import { discardImage, openImage, type Image } from './images.js';
-import type { QemuOptions } from './options.js';
+import { holdsData, type QemuDrive, type QemuOptions } from './options.js';
 
 export class Inheritance {
   /** Sockets of the protocols, and the eventfds of the vectors: this side. */
@@ -27,7 +27,7 @@ export class Inheritance {
       const doorbell = this.#pair();
       this.vectors = Array.from({ length: usableVectors(options) }, () => this.#keep(shm().eventfd()));
       introduceDoorbell(doorbell, this.vectors);
-      for (const { file, bytes } of options.drives) if (file !== undefined) this.#open(file, bytes);
+      for (const drive of options.drives) if (holdsData(drive)) this.#open(drive);
       this.given = [...this.#given];
     } catch (error) {
       this.giveUp();
@@ -63,8 +63,12 @@ export class Inheritance {
     return fd;
   }
 
-  #open(path: string, bytes: number): void {
-    const image = openImage(path, bytes);
+  #open({ file, bytes }: QemuDrive): void {
+    if (file === undefined) {
+      this.#given.push(shm().memfdCreate('ringwarden:content', bytes));
+      return;
+    }
+    const image = openImage(file, bytes);
     this.#images.push(image);
     this.#given.push(image.fd);
   }

@@ -18,7 +18,7 @@ const PAGE_BYTES = 4096;
 /** A killed process needs this long at most to be gone; then something is wrong with the machine. */
 const DEATH_MS = 10_000;
 /** How often QEMU's mappings are looked at while a file leaves them. */
-const UNMAP_POLL_MS = 5;
+const UNMAP_POLL_MS = 20;
 
 interface Module {
   readonly place: Place;
@@ -144,13 +144,17 @@ export class HotplugMemory {
       this.#qmp.forgetRemoval(device);
     }
     yield* this.#qmp.execute('object-del', { id: backend });
+    yield* this.#awaitUnmapped(file);
+  }
+
+  /** QEMU frees what was removed in batches, 50 to 110 ms later. Its mappings are looked at rarely: reading them stops this thread for a moment. */
+  *#awaitUnmapped(file: string): Task<void> {
     const deadline = this.#clock() + this.#limit;
-    // QEMU frees what was removed in batches, some 50 ms later. Reading its mappings takes a good part of a millisecond, so it is not done often.
-    while (this.#process.maps(file)) {
-      if (this.#process.lost !== undefined) throw new HardwareError('lost', this.#process.lost);
+    do {
       if (this.#clock() >= deadline) throw new HardwareError('timeout', `QEMU still maps a file ${this.#limit} ms after it was unplugged`);
       yield* sleep(this.#clock, UNMAP_POLL_MS);
-    }
+      if (this.#process.lost !== undefined) throw new HardwareError('lost', this.#process.lost);
+    } while (this.#process.maps(file));
   }
 
   *#until(what: string, ready: () => boolean): Task<void> {

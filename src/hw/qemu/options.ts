@@ -21,19 +21,21 @@ export interface InjectedError {
 
 /** One namespace; its identifier is its place in the list, from 1. */
 export interface QemuDrive {
-  /** Image file, raw: made (sparse) if it is not there, grown if it is shorter. Without one, reads give zeroes and writes are forgotten. */
+  /** Image file, raw: made (sparse) if it is not there, grown if it is shorter. */
   readonly file?: string | undefined;
+  /** What a drive without `file` holds: nothing (reads give zeroes, writes are forgotten: the default), or what was written, until QEMU ends. */
+  readonly content?: 'nothing' | 'memory' | undefined;
   /** Capacity, a multiple of `blockBytes`. */
   readonly bytes: number;
   readonly blockBytes: 512 | 4096;
-  /** For tests, without `file` only: how long each request takes. */
+  /** For tests, with a content of nothing only: how long each request takes. */
   readonly latencyNanoseconds?: number;
   readonly errors?: readonly InjectedError[];
 }
 
 export interface QemuOptions {
   readonly drives: readonly QemuDrive[];
-  /** MDTS: the largest transfer is 4096 * 2^mdts bytes. 1 to 12. */
+  /** MDTS: the largest transfer is 4096 * 2^mdts bytes; 0: no limit. 0 to 12. */
   readonly mdts: number;
   /** I/O queue pairs, 1 to 1024. */
   readonly queuePairs: number;
@@ -56,7 +58,7 @@ export const DEFAULT_ACCESS_MS = 10_000;
 export function checkOptions(options: QemuOptions): void {
   check(options.drives.length >= 1 && options.drives.length <= MAX_NAMESPACES, 'drives', `1 to ${MAX_NAMESPACES} drives`);
   options.drives.forEach((drive, index) => checkDrive(drive, `drives[${index}]`));
-  check(wholeNumber(options.mdts, 1, MAX_MDTS), 'mdts', `1 to ${MAX_MDTS}`);
+  check(wholeNumber(options.mdts, 0, MAX_MDTS), 'mdts', `0 to ${MAX_MDTS}`);
   check(wholeNumber(options.queuePairs, 1, MAX_QUEUE_PAIRS), 'queuePairs', `1 to ${MAX_QUEUE_PAIRS}`);
   check(wholeNumber(options.vectors, 1, MAX_TABLE_ENTRIES), 'vectors', `1 to ${MAX_TABLE_ENTRIES}`);
   check(SERIAL.test(options.serial), 'serial', '1 to 20 printable ASCII characters');
@@ -66,8 +68,13 @@ export function checkOptions(options: QemuOptions): void {
 function checkDrive(drive: QemuDrive, path: string): void {
   check(drive.blockBytes === 512 || drive.blockBytes === 4096, `${path}.blockBytes`, '512 or 4096');
   check(wholeNumber(drive.bytes, drive.blockBytes, 2 ** 50) && drive.bytes % drive.blockBytes === 0, `${path}.bytes`, 'a multiple of blockBytes');
-  check(drive.latencyNanoseconds === undefined || drive.file === undefined, `${path}.latencyNanoseconds`, 'only without a file');
+  check(drive.latencyNanoseconds === undefined || !holdsData(drive), `${path}.latencyNanoseconds`, 'absent where there is content');
   check(wholeNumber(drive.latencyNanoseconds ?? 0, 0, 2 ** 40), `${path}.latencyNanoseconds`, '0 or more');
+}
+
+/** Whether what is written is there to be read. */
+export function holdsData(drive: QemuDrive): boolean {
+  return drive.file !== undefined || drive.content === 'memory';
 }
 
 function wholeNumber(value: number, least: number, most: number): boolean {
