@@ -1,22 +1,36 @@
-// The yardstick's client: sends the bytes of so many requests, and resolves when the answer is there.
+/** The yardstick's client: sends the bytes that the SDK would send, and waits for the answer. */
 import { Packr } from 'msgpackr';
 import { WebSocket } from 'ws';
+import { answerCalls } from './child.mjs';
+import { percentile, rate, roundTrips } from './measure.mjs';
 
-export async function connectEcho(path) {
-  const packr = new Packr({ useRecords: false });
+const ENTRY_BYTES = 64;
+const packr = new Packr({ useRecords: false });
+const waiting = [];
+const sockets = [];
+
+/** A message with `requests` entries there, and the answer back. Answers come in order. */
+function ask(requests) {
+  sockets[0].send(packr.pack({ type: 'submit', lease: 1, queue: 0, entries: Buffer.alloc(requests * ENTRY_BYTES) }));
+  return new Promise((resolve) => waiting.push(resolve));
+}
+
+async function open(path) {
   const socket = new WebSocket(`ws+unix://${path}:/`, { perMessageDeflate: false, maxPayload: 1 << 24 });
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
-  const waiting = [];
   socket.on('message', (message) => {
     packr.unpack(message);
     waiting.shift()();
   });
-  return {
-    /** `requests` entries of 64 bytes there, as many completions and `want` bytes of data back. */
-    ask(requests, want = 0) {
-      socket.send(packr.pack({ type: 'submit', lease: 1, queue: 0, entries: Buffer.alloc(requests * 64), want }));
-      return new Promise((resolve) => waiting.push(resolve));
-    },
-    close: () => socket.close(),
-  };
+  sockets.push(socket);
 }
+
+answerCalls({
+  open,
+  async roundTrips(count) {
+    const taken = await roundTrips(count, () => ask(1));
+    return { p50: percentile(taken, 0.5), p99: percentile(taken, 0.99) };
+  },
+  /** Requests a second, `depth` messages of `requests` under way. */
+  rate: (milliseconds, depth, requests) => rate(milliseconds, depth, requests, () => ask(requests)),
+});

@@ -1,19 +1,28 @@
-// The yardstick: the barest server of the same kind, ws and msgpackr over a Unix socket, that answers what it is asked for and does nothing else.
-// argv[2]: socket path. Requests are maps {type, id, want} or with entries; the answer has `want` bytes of completions and `data` bytes of data.
+/**
+ * The yardstick: the barest server of the same kind, ws and msgpackr over a Unix socket. It answers with as many bytes as it is asked for and does
+ * nothing else.
+ */
 import { createServer } from 'node:http';
 import { Packr } from 'msgpackr';
 import { WebSocketServer } from 'ws';
+import { answerCalls } from './child.mjs';
 
 const packr = new Packr({ useRecords: false });
-const server = createServer();
-const sockets = new WebSocketServer({ server, perMessageDeflate: false, maxPayload: 1 << 24 });
-sockets.on('connection', (socket) => {
-  socket.on('message', (message) => {
-    const request = packr.unpack(message);
-    const answer = { type: 'completions', lease: request.lease, queue: request.queue, entries: Buffer.alloc(request.entries.length / 2) };
-    if (request.want > 0) answer.data = Buffer.alloc(request.want);
-    socket.send(packr.pack(answer));
-  });
+
+answerCalls({
+  /** Answers a submit with half as many bytes of completions as it has of entries, and `data` bytes of data if it asks for some. */
+  listen(path, data) {
+    const server = createServer();
+    const sockets = new WebSocketServer({ server, perMessageDeflate: false, maxPayload: 1 << 24 });
+    sockets.on('connection', (socket) => {
+      socket.on('message', (message) => {
+        const { lease, queue, entries } = packr.unpack(message);
+        const answer = { type: 'completions', lease, queue, entries: Buffer.alloc(entries.length / 2) };
+        const bytes = (entries.length / 64) * data;
+        if (bytes > 0) answer.data = Buffer.alloc(bytes);
+        socket.send(packr.pack(answer));
+      });
+    });
+    return new Promise((resolve) => server.listen(path, () => resolve()));
+  },
 });
-server.listen(process.argv[2], () => process.send('ready'));
-process.on('disconnect', () => process.exit(0));

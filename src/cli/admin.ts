@@ -1,6 +1,6 @@
 /** Commands that ask over the admin socket. */
 import { Command } from 'commander';
-import { formatSize } from '../server/config/units.js';
+import { formatSize } from '../server/text.js';
 import { adminGet, adminPost, adminSocketPath, adminText } from './admin-client.js';
 import { CliError } from './failure.js';
 import { tree } from './list.js';

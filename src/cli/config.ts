@@ -1,6 +1,5 @@
 /** `ringwarden config`: checks a configuration, and prints the schema of one. */
 import { Command } from 'commander';
-import { Exit } from './failure.js';
 import { outputOption } from './options.js';
 import type { OutputOptions } from './options.js';
 import { json, print } from './output.js';
@@ -16,9 +15,8 @@ async function check(file: string, options: OutputOptions): Promise<void> {
     if (options.output === 'json') print(json({ file, ok: true, problems: [] }));
     else print(`${file} is good: ${devices.length} devices, ${tenants.length} tenants, ${shares} shares`);
   } catch (error) {
-    if (!(error instanceof ConfigError) || options.output !== 'json') throw error;
-    print(json({ file, ok: false, problems: error.problems }));
-    process.exitCode = Exit.usage;
+    if (error instanceof ConfigError && options.output === 'json') print(json({ file, ok: false, problems: error.problems }));
+    throw error;
   }
 }
 

@@ -1,8 +1,7 @@
 /** `ringwarden list` and `ringwarden show`: what a tenant may use; and, with `--admin`, what a device is. */
 import { Command, Option } from 'commander';
 import type { DeviceInfo, ShareInfo } from '../protocol/index.js';
-import { formatSize } from '../server/config/units.js';
-import { printable } from '../server/text.js';
+import { formatSize, printable } from '../server/text.js';
 import { adminGet } from './admin-client.js';
 import { CliError, Exit } from './failure.js';
 import { outputOption, withAdmin, withClient, withConnection } from './options.js';
@@ -72,7 +71,8 @@ export function tree(value: unknown, indent = ''): string {
     if (value.every((item) => typeof item !== 'object')) return value.length === 0 ? 'none' : printable(value.join(', '));
     return value.map((item, index) => `\n${indent}- ${index}:${tree(item, `${indent}    `)}`).join('');
   }
-  if (typeof value !== 'object' || value === null) return printable(String(value ?? 'none'));
+  if (value === null || value === undefined) return 'none';
+  if (typeof value !== 'object') return printable(typeof value === 'string' ? value : JSON.stringify(value));
   return Object.entries(value)
     .map(([key, item]) => {
       const text = tree(item, `${indent}  `);

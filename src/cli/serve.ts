@@ -30,19 +30,25 @@ function configurationFile({ config, sample }: ServeOptions): string {
   throw new CliError(`there is no ${SYSTEM_CONFIGURATION}`, 'name a configuration with --config, or try the server with --sample', Exit.usage);
 }
 
-/** SIGTERM and SIGINT drain, a second one ends at once, SIGHUP reloads. Resolves when the server has stopped. */
-function untilStopped(server: RunningServer): Promise<void> {
-  return new Promise((fulfil, reject) => {
-    let stopping = false;
-    const stop = (): void => {
-      if (stopping) process.exit(Exit.failed);
-      stopping = true;
-      server.stop().then(fulfil, reject);
-    };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
-    process.on('SIGHUP', () => void server.reload());
-  });
+/** SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads. In force from the first moment of the start. */
+class Signals {
+  /** Resolves at the first signal to stop. */
+  readonly stop: Promise<void>;
+  reload: () => unknown = () => undefined;
+
+  constructor() {
+    this.stop = new Promise((resolve) => {
+      let stopping = false;
+      const onStop = (): void => {
+        if (stopping) process.exit(Exit.failed);
+        stopping = true;
+        resolve();
+      };
+      process.on('SIGTERM', onStop);
+      process.on('SIGINT', onStop);
+    });
+    process.on('SIGHUP', () => void this.reload());
+  }
 }
 
 function announce({ configuration: { unix, tcp, admin, devices, tenants } }: RunningServer, options: ServeOptions, version: string): void {
@@ -87,6 +93,7 @@ function sampleText(version: string, devices: Configuration['devices'], tenants:
 }
 
 async function serve(options: ServeOptions): Promise<void> {
+  const signals = new Signals();
   const file = configurationFile(options);
   const { harden } = await import('../server/harden.js');
   harden();
@@ -100,8 +107,11 @@ async function serve(options: ServeOptions): Promise<void> {
     colour: hasColours(process.stderr),
   });
   const server = await startServer({ configuration, load, log });
+  signals.reload = () => server.reload();
   announce(server, options, packageVersion());
-  await untilStopped(server);
+  await signals.stop;
+  log.info('stopping', { milliseconds: configuration.drainMilliseconds });
+  await server.stop();
   log.info('stopped');
   setTimeout(() => process.exit(Exit.ok), LINGER_MILLISECONDS).unref();
 }

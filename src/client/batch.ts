@@ -26,7 +26,7 @@ export class BatchEntry<Value> {
   }
 
   /** Why the request failed; undefined when it did not, or when the batch did not end. A difference that a compare found is no error. */
-  get error(): Error | undefined {
+  get error(): RingwardenError | undefined {
     const { error } = this.#request;
     return this.#done && !this.#differs ? error : undefined;
   }

@@ -18,7 +18,7 @@ export interface WriteOptions extends SignalOption {
 }
 
 /** Waits for a compare: false when the device found a difference. */
-export async function equal(ended: Promise<void>): Promise<boolean> {
+async function equal(ended: Promise<void>): Promise<boolean> {
   try {
     await ended;
     return true;

@@ -114,9 +114,9 @@ export class Device implements LeaseOwner {
    */
   async reset({ signal }: SignalOption = {}): Promise<void> {
     signal?.throwIfAborted();
-    this.#queue.pause();
+    this.#queue.beginReset();
     const resetting = this.#session.calls.call('resetLease', { lease: this.lease }, (answer) => this.#setGeneration(readGeneration(answer)));
-    const resumed = resetting.finally(() => this.#queue.resume());
+    const resumed = resetting.finally(() => this.#queue.endReset());
     await orAborted(resumed, signal);
   }
 
@@ -174,7 +174,7 @@ export class Device implements LeaseOwner {
 
   async #close(): Promise<void> {
     if (this.#end !== undefined) return;
-    this.#queue.pause();
+    this.#queue.stop();
     try {
       await this.#session.calls.call('closeDevice', { lease: this.lease }, readNothing);
     } catch (error) {

@@ -77,27 +77,27 @@ export class Plan {
     this.#check('read', offset, length);
     if (into === undefined) return Buffer.allocUnsafe(length);
     if (!(into instanceof Uint8Array) || into.length !== length) {
-      throw invalidArgument(`read in ${this.place}`, 'into', into.length, `a Uint8Array of ${length} bytes`);
+      throw invalidArgument(this.#context('read'), 'into', into.length, `a Uint8Array of ${length} bytes`);
     }
     return Buffer.from(into.buffer, into.byteOffset, into.length);
   }
 
   /** Read, write or compare with the program's memory. `memory` is as long as the transfer. */
   inline(name: 'read' | 'write' | 'compare', offset: number, memory: Uint8Array, durable = false): Request {
-    if (!(memory instanceof Uint8Array)) throw invalidArgument(`${name} in ${this.place}`, 'data', typeof memory, 'a Uint8Array');
-    return this.#transfer(name, offset, memory.length, this.#inlineBlocks, durable, { memory });
+    if (!(memory instanceof Uint8Array)) throw invalidArgument(this.#context(name), 'data', typeof memory, 'a Uint8Array');
+    return this.#transfer(name, offset, memory.length, this.#inlineBlocks, durable, memory, 0, 0);
   }
 
   /** Read, write or compare with a region. */
   inRegion(name: 'read' | 'write' | 'compare', region: Region, regionOffset: number, offset: number, length: number, durable = false): Request {
-    const context = `${name} in ${this.place}`;
+    const context = this.#context(name);
     region.check(context, regionOffset, length);
     if (regionOffset % 4 !== 0) throw refusal(context, 'offsetMisaligned', regionOffset);
-    return this.#transfer(name, offset, length, this.#blocks, durable, { region: region.region, offset: regionOffset });
+    return this.#transfer(name, offset, length, this.#blocks, durable, undefined, region.region, regionOffset);
   }
 
   writeZeroes(offset: number, length: number, durable = false): Request {
-    return this.#transfer('writeZeroes', offset, length, this.info.maxBlocks, durable, {});
+    return this.#transfer('writeZeroes', offset, length, this.info.maxBlocks, durable, undefined, 0, 0);
   }
 
   #transfer(
@@ -106,11 +106,13 @@ export class Plan {
     length: number,
     partUnits: number,
     durable: boolean,
-    where: { memory?: Uint8Array; region?: number; offset?: number },
+    memory: Uint8Array | undefined,
+    region: number,
+    regionOffset: number,
   ): Request {
     const { blockBytes } = this.info;
     this.#check(name, offset, length);
-    if (partUnits < 1) throw refusal(`${name} in ${this.place}`, this.info.maxBlocks < 1 ? 'blocksTooMany' : 'stagingFull', blockBytes);
+    if (partUnits < 1) throw refusal(this.#context(name), this.info.maxBlocks < 1 ? 'blocksTooMany' : 'stagingFull', blockBytes);
     const operation = Operation[name];
     return new Request({
       operation,
@@ -121,21 +123,27 @@ export class Plan {
       units: length / blockBytes,
       partUnits,
       unitBytes: OPERATIONS[operation].data === Direction.none ? 0 : blockBytes,
-      ...where,
+      memory,
+      region,
+      regionOffset,
     });
   }
 
   /** Whole blocks, at least one, inside the share. */
   #check(name: OperationName, offset: number, length: number): void {
     const { blockBytes } = this.info;
-    const context = `${name} in ${this.place}`;
-    if (blockBytes === 0) throw refusal(context, 'deviceUnavailable', 'its namespace is gone');
-    if (!isOffset(offset)) throw invalidArgument(context, 'offset', offset, 'a whole number of bytes, not negative');
-    if (!isOffset(length)) throw invalidArgument(context, 'length', length, 'a whole number of bytes, not negative');
-    if (offset % blockBytes !== 0) throw misaligned(context, 'offset', offset, blockBytes);
-    if (length % blockBytes !== 0) throw misaligned(context, 'length', length, blockBytes);
-    if (length === 0) throw refusal(context, 'blocksZero', 0);
-    if (!(length <= this.size && offset <= this.size - length)) throw refusal(context, 'lbaOutsideShare', offset / blockBytes);
+    if (blockBytes === 0) throw refusal(this.#context(name), 'deviceUnavailable', 'its namespace is gone');
+    if (!isOffset(offset)) throw invalidArgument(this.#context(name), 'offset', offset, 'a whole number of bytes, not negative');
+    if (!isOffset(length)) throw invalidArgument(this.#context(name), 'length', length, 'a whole number of bytes, not negative');
+    if (offset % blockBytes !== 0) throw misaligned(this.#context(name), 'offset', offset, blockBytes);
+    if (length % blockBytes !== 0) throw misaligned(this.#context(name), 'length', length, blockBytes);
+    if (length === 0) throw refusal(this.#context(name), 'blocksZero', 0);
+    const inside = length <= this.size && offset <= this.size - length;
+    if (!inside) throw refusal(this.#context(name), 'lbaOutsideShare', offset / blockBytes);
+  }
+
+  #context(name: OperationName): string {
+    return `${name} in ${this.place}`;
   }
 
   flush(): Request {
@@ -148,13 +156,16 @@ export class Plan {
       units: 1,
       partUnits: 1,
       unitBytes: 0,
+      memory: undefined,
+      region: 0,
+      regionOffset: 0,
     });
   }
 
   /** The ranges travel as an attachment of 16 bytes each: lba (u64), blocks (u32), zero (u32). */
   deallocate(ranges: readonly ByteRange[]): Request {
     const { blockBytes } = this.info;
-    const context = `deallocate in ${this.place}`;
+    const context = this.#context('deallocate');
     if (ranges.length === 0) throw refusal(context, 'blocksZero', 0);
     if (!this.#canAttach) throw refusal(context, 'stagingFull', MAX_ATTACHMENT_BYTES);
     const words: number[] = [];
@@ -175,6 +186,8 @@ export class Plan {
       partUnits: MAX_ATTACHMENT_BYTES / RANGE_BYTES,
       unitBytes: RANGE_BYTES,
       memory: new Uint8Array(Uint32Array.from(words).buffer),
+      region: 0,
+      regionOffset: 0,
     });
   }
 

@@ -5,7 +5,7 @@
  * flight, staging memory, size of a message), so requests wait here instead of being refused there.
  */
 import { COMPLETION_BYTES, COMPLETION_WORDS, Code, CompletionWord, EntryFlag, EntryWord, Operation, type SessionLimits } from '../protocol/index.js';
-import { codeError, completionField, malformed } from './errors.js';
+import { codeError, completionField, malformed, type RingwardenError } from './errors.js';
 import type { CompletionEvent } from './events.js';
 import type { Link } from './link.js';
 import type { Request } from './request.js';
@@ -53,8 +53,10 @@ export class Queue {
   /** Parts that the first request sent in this turn. */
   #turn = 0;
   #scheduled = false;
-  #paused = false;
-  #end: Error | undefined;
+  /** Resets of the lease that are under way. */
+  #resets = 0;
+  #stopped = false;
+  #end: RingwardenError | undefined;
 
   constructor(options: QueueOptions) {
     const { limits, depth } = options;
@@ -89,18 +91,23 @@ export class Queue {
     this.#schedule();
   }
 
-  /** Keeps requests back from now on. */
-  pause(): void {
-    this.#paused = true;
+  /** The lease is being reset on our own demand: requests are kept back until as many calls of {@link endReset}. */
+  beginReset(): void {
+    this.#resets++;
   }
 
-  resume(): void {
-    this.#paused = false;
+  endReset(): void {
+    this.#resets--;
     this.#schedule();
   }
 
+  /** Keeps requests back for good: the lease is being closed. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
   /** Ends every request, in flight or not, with `error`; later ones end with it at once. */
-  end(error: Error): void {
+  end(error: RingwardenError): void {
     if (this.#end !== undefined) return;
     this.#end = error;
     for (let slot = 0; slot < this.#slots.capacity; slot++) {
@@ -131,7 +138,7 @@ export class Queue {
 
   /** Fills one message; false when nothing can be sent now. */
   #fill(): boolean {
-    while (!this.#waiting.empty && this.#slots.free > 0 && !this.#paused) {
+    while (!this.#waiting.empty && this.#slots.free > 0 && this.#resets === 0 && !this.#stopped) {
       const request = this.#waiting.first;
       if (request.left > 0 && !this.#addPart(request)) break;
       if (request.left === 0) {
@@ -190,7 +197,7 @@ export class Queue {
   }
 
   /** The server refused a submit as a whole: what went with it ends with the error. */
-  refused(submit: number, errorOf: (context: string) => Error): void {
+  refused(submit: number, errorOf: (context: string) => RingwardenError): void {
     for (let slot = 0; slot < this.#slots.capacity; slot++) {
       const request = this.#slots.requests[slot];
       if (request === undefined || this.#slots.submits[slot] !== submit) continue;
@@ -253,10 +260,12 @@ export class Queue {
     return taken;
   }
 
-  #errorOf(request: Request, slot: number, at: number, code: number): Error {
+  #errorOf(request: Request, slot: number, at: number, code: number): RingwardenError {
     const words = this.#completions;
     // What was refused because a reset crossed its way met the same end as what the reset found in flight.
-    const told = code === Code.staleGeneration ? Code.reset : code;
+    const old = this.#resets > 0 || words[at + CompletionWord.generation] !== this.#generation;
+    const crossed = code === Code.staleGeneration || (code === Code.leaseNotActive && old);
+    const told = crossed ? Code.reset : code;
     const value = BigInt(words[at + CompletionWord.valueLow]) | (BigInt(words[at + CompletionWord.valueHigh]) << 32n);
     const field = completionField(words[at + CompletionWord.code] >>> 16);
     const error = codeError(

@@ -1,5 +1,6 @@
 /** One request of the program. It is sent in as many parts (entries) as the limits of the share make it. */
 import { OPERATIONS, type OperationName } from '../protocol/index.js';
+import type { RingwardenError } from './errors.js';
 
 /** What the parts of a request are cut from. */
 export interface Work {
@@ -19,10 +20,10 @@ export interface Work {
   /** Bytes of data of one unit; 0 where no data move. */
   readonly unitBytes: number;
   /** Data of this process that travel in the message: read from, or (read) written to. */
-  readonly memory?: Uint8Array | undefined;
-  /** Handle of a region and offset in it, where the data lie there. */
-  readonly region?: number;
-  readonly offset?: number;
+  readonly memory: Uint8Array | undefined;
+  /** Handle of a region and offset in it, where the data lie there; else 0. */
+  readonly region: number;
+  readonly regionOffset: number;
 }
 
 export class Request {
@@ -49,7 +50,7 @@ export class Request {
   /** Parts in flight. */
   outstanding = 0;
   /** The first error of a part. */
-  error: Error | undefined;
+  error: RingwardenError | undefined;
   /** Called once, when no part is in flight and none will be sent. */
   onEnd: ((request: Request) => void) | undefined;
 
@@ -60,12 +61,12 @@ export class Request {
     this.place = work.place;
     this.partUnits = work.partUnits;
     this.unitBytes = work.unitBytes;
-    this.region = work.region ?? 0;
+    this.region = work.region;
     this.blocks = OPERATIONS[work.operation].blocks;
     this.inline = work.memory !== undefined;
     this.memory = work.memory;
     this.lba = work.lba;
-    this.offset = work.offset ?? 0;
+    this.offset = work.regionOffset;
     this.left = work.units;
   }
 
@@ -80,7 +81,7 @@ export class Request {
   }
 
   /** Notes the first error, after which no more parts are sent. */
-  fail(error: Error): void {
+  fail(error: RingwardenError): void {
     this.error ??= error;
     this.left = 0;
   }

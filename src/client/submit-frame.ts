@@ -13,7 +13,7 @@ const BINARY_32 = 0xc6;
 const text = (value: string): Buffer => Buffer.concat([Buffer.of(TEXT | value.length), Buffer.from(value, 'latin1')]);
 
 /** Bytes of the message beside entries and data; a little more than what `prefix` and `DATA_KEY` make. */
-export const SUBMIT_OVERHEAD = 80;
+const SUBMIT_OVERHEAD = 80;
 
 const LENGTH_BYTES = 4;
 const DATA_KEY = Buffer.concat([text('data'), Buffer.of(BINARY_32)]);

@@ -39,7 +39,7 @@ export function backingOptions({ name, backing }: DeviceConfig): BackingOptions 
   const { queuePairs, vectors } = backing;
   const mdts = Math.log2(backing.maxTransferBytes / PAGE_BYTES);
   if (backing.kind === 'qemu') {
-    const drives = backing.namespaces.map(({ bytes, blockBytes, image }) => ({ bytes, blockBytes, file: image }));
+    const drives = backing.namespaces.map(({ bytes, blockBytes, image }) => ({ bytes, blockBytes, file: image, content: 'memory' as const }));
     return { kind: 'qemu', drives, mdts, queuePairs, vectors, serial, binary: backing.binary };
   }
   const { mode, queueEntries, doorbellStride, namespaces } = backing;

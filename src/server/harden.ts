@@ -7,9 +7,9 @@ import { setFlagsFromString } from 'node:v8';
 /** `Function`, and what makes async functions and generators of text; each is reached through any function's `constructor`. */
 const CONSTRUCTORS: readonly { readonly prototype: object }[] = [
   Function,
-  (async () => undefined).constructor as FunctionConstructor,
-  function* () {}.constructor as FunctionConstructor,
-  async function* () {}.constructor as FunctionConstructor,
+  (async () => undefined).constructor,
+  function* () {}.constructor,
+  async function* () {}.constructor,
 ];
 
 /**

@@ -1,18 +1,16 @@
 /** The driver server, put together: what it takes, in which order, and how it gives it back. */
 import { shm } from '../native/shm.js';
-import { AdminServer, AuditLog, requireFreeSocket } from './admin/index.js';
 import { systemEnvironment } from './config/index.js';
 import type { Configuration, Environment } from './config/index.js';
 import { startDevice } from './devices.js';
-import type { Space } from './devices.js';
+import type { RunningDevice } from './devices.js';
 import type { EngineHost } from './engine/index.js';
 import { Holdings } from './holdings.js';
 import { Ledger } from './ledger/index.js';
-import { listenTcp, listenUnix } from './listen/index.js';
 import { LiveConfiguration } from './live-configuration.js';
 import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
-import { SessionManager } from './session/index.js';
+import { requireFreeSocket } from './socket-file.js';
 import { lockStateFolder } from './state-folder.js';
 import { packageVersion } from './version.js';
 
@@ -36,54 +34,68 @@ export interface RunningServer {
   stop(milliseconds?: number): Promise<void>;
 }
 
+/** What is needed on the way. */
+interface Assembly extends Required<ServerOptions> {
+  readonly holdings: Holdings;
+  /** How long requests in flight may take at the end; changes when the server is told to hurry. */
+  readonly drain: { milliseconds: number };
+}
+
 /** Starts the server. When it cannot, everything taken is given back in reverse order. @throws ConfigError, DeviceError, LedgerError, SocketInUse, ... */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { configuration, load, log, environment = systemEnvironment() } = options;
+  const { configuration, log, environment = systemEnvironment() } = options;
   const holdings = new Holdings(log);
+  const drain = { milliseconds: configuration.drainMilliseconds };
   try {
-    return await assemble(configuration, load, log, environment, holdings);
+    const { engines, live } = await assemble({ ...options, environment, holdings, drain });
+    let stopped: Promise<void> | undefined;
+    return {
+      configuration,
+      engines,
+      reload: () => live.reload(),
+      stop(milliseconds = configuration.drainMilliseconds) {
+        drain.milliseconds = Math.min(drain.milliseconds, milliseconds);
+        stopped ??= holdings.releaseAll();
+        return stopped;
+      },
+    };
   } catch (error) {
     await holdings.releaseAll();
     throw error;
   }
 }
 
-async function assemble(
-  configuration: Configuration,
-  load: () => Configuration,
-  log: Log,
-  environment: Environment,
-  holdings: Holdings,
-): Promise<RunningServer> {
+async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<string, EngineHost>; live: LiveConfiguration }> {
+  const { configuration, load, log, environment, holdings, drain } = assembly;
+  const { unix, tcp, admin, limits } = configuration;
   const startedAt = Date.now();
+  const version = packageVersion();
   shm().forbidDump();
 
   // Nothing is touched before it is certain that no other server is at work here.
-  const { unix, tcp, admin } = configuration;
   for (const path of [unix?.path, admin.path]) if (path !== undefined) await requireFreeSocket(path);
   holdings.add('state folder', lockStateFolder(configuration.state));
   const ledger = new Ledger(configuration.state);
 
-  const engines = new Map<string, EngineHost>();
-  const spaces: Space[] = [];
-  let drainMilliseconds = configuration.drainMilliseconds;
-  for (const device of configuration.devices) {
-    const running = await startDevice(device, ledger, log);
-    holdings.add(`device ${device.name}`, () => running.engine.close(drainMilliseconds));
-    engines.set(device.name, running.engine);
-    spaces.push(...running.spaces);
-  }
+  // The threads of the engines begin while this one loads what serves clients.
+  const loading = Promise.all([import('./admin/index.js'), import('./session/index.js'), import('./listen/index.js')]);
+  const devices = await startDevices(assembly, ledger);
+  const [{ AdminServer, AuditLog }, { SessionManager }, { listenTcp, listenUnix }] = await loading;
+  const engines = new Map(devices.map(({ engine }) => [engine.name, engine]));
 
-  const ownership = new Ownership(ledger, spaces, engines, log);
+  const ownership = new Ownership(
+    ledger,
+    devices.flatMap(({ spaces }) => spaces),
+    engines,
+    log,
+  );
   const live = new LiveConfiguration({ configuration, load, environment, engines, ownership, log });
   await live.begin();
 
   const audit = new AuditLog(log);
   holdings.add('audit', () => audit.close());
-  const version = packageVersion();
-  const { limits } = configuration;
   const sessions = new SessionManager({ engines, directory: () => live.directory, limits, log, audit, serverVersion: `ringwarden ${version}` });
-  holdings.add('sessions', () => sessions.drain(drainMilliseconds));
+  holdings.add('sessions', () => sessions.drain(drain.milliseconds));
   live.onPolicy = () => sessions.applyPolicy();
 
   const wipes = live.startWipes();
@@ -110,7 +122,6 @@ async function assemble(
   });
   await adminServer.listen();
   holdings.add('admin socket', () => adminServer.close());
-
   if (unix !== undefined) {
     const listener = await listenUnix({ ...unix, sessions, limits, log });
     holdings.add('Unix socket', () => listener.close());
@@ -127,18 +138,16 @@ async function assemble(
     devices: engines.size,
     tenants: configuration.tenants.length,
   });
+  return { engines, live };
+}
 
-  let stopped: Promise<void> | undefined;
-  return {
-    configuration,
-    engines,
-    reload: () => live.reload(),
-    stop(milliseconds = configuration.drainMilliseconds) {
-      drainMilliseconds = Math.min(drainMilliseconds, milliseconds);
-      stopped ??= holdings.releaseAll();
-      return stopped;
-    },
-  };
+/** Starts all devices at once. When one cannot be had, the others are given back. @throws DeviceError */
+async function startDevices({ configuration, log, holdings, drain }: Assembly, ledger: Ledger): Promise<RunningDevice[]> {
+  const results = await Promise.allSettled(configuration.devices.map((device) => startDevice(device, ledger, log)));
+  const running = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  for (const { engine } of running) holdings.add(`device ${engine.name}`, () => engine.close(drain.milliseconds));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  return running;
 }
 
 /** Resolves after a time that does not keep the process alive. */

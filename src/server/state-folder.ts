@@ -5,6 +5,7 @@ import { shm } from '../native/shm.js';
 
 export class StateFolderInUse extends Error {
   override readonly name = 'StateFolderInUse';
+  readonly remedy = 'stop that server, or give this one a state folder (and images) of its own';
 }
 
 const PRIVATE = 0o700;

@@ -12,3 +12,16 @@ export const messageOf = (error: unknown): string => (error instanceof Error ? e
 
 /** The system's code of a failed call, for example `ENOENT`; the empty string when there is none. */
 export const systemCode = (error: unknown): string => (error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '');
+
+const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** Bytes for people: exact when they are whole in some unit (`512 MiB`), else with one decimal (`1.5 GiB`). */
+export function formatSize(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < BINARY.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${BINARY[unit]}`;
+}

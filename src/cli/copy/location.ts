@@ -2,7 +2,7 @@
 import type { DeviceInfo } from '../../client/index.js';
 import { CliError, Exit } from '../failure.js';
 
-export interface SharePlace {
+interface SharePlace {
   readonly device: string;
   readonly share: string;
   /** Bytes from the start of the share. */

@@ -1,7 +1,7 @@
 /** What an attack is, and what can become of it. */
 import type { CodeName } from '../../protocol/index.js';
 import type { MediatedWorld } from './mediated/world.js';
-import type { RawWorld } from './raw/world.js';
+import type { BackingKind, RawWorld } from './raw/world.js';
 
 /**
  * What raw access did, seen and not assumed. `corrupted`: memory or blocks of the victim changed. `leaked`: the victim's bytes reached the
@@ -9,6 +9,8 @@ import type { RawWorld } from './raw/world.js';
  * has nothing of the kind. `none`: an attack that should have done damage did not; the demonstration has then failed.
  */
 export type RawOutcome = 'corrupted' | 'leaked' | 'crashed' | 'stalled' | 'not-applicable' | 'none';
+
+export type Damage = Exclude<RawOutcome, 'none'>;
 
 /**
  * What became of the attempt through the server. `refused`: a code, and the session goes on. `faulted`: a code, and the session ended.
@@ -30,7 +32,7 @@ export interface Attack {
   /** The requirement that it puts to the test, R01 to R41. */
   readonly requirement: string;
   /** What each half must end in; anything else fails the demonstration. More than one reply where the attempt is a race. */
-  readonly expected: { readonly raw: Exclude<RawOutcome, 'none'>; readonly mediated: readonly Reply[] };
+  readonly expected: { readonly raw: Damage | Readonly<Record<BackingKind, Damage>>; readonly mediated: readonly Reply[] };
   /** With a device of its own and nobody in between. */
   readonly raw: (world: RawWorld) => Promise<RawOutcome>;
   /** The same through the server, as an ordinary client. What the victims see of it is judged apart from what it returns. */

@@ -81,8 +81,8 @@ async function startThread(handle: EmulatedHandle, shared: Shared): Promise<Runn
   const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   const ended = new Promise<string>((resolve) => {
     void exited.then(() => {
-      if (stopping) return;
       Atomics.store(shared.words, Word.dead, 1);
+      if (stopping) return;
       shared.signalEngine(handle.event);
       resolve(reason);
     });

@@ -10,8 +10,8 @@ import { messageOf } from '../text.js';
 import { mayAdminister, peerOf } from './access.js';
 import { AdminRefusal, createRouter } from './routes.js';
 import type { AdminAnswer } from './routes.js';
-import { claimSocket } from './socket-file.js';
-import type { SocketFile } from './socket-file.js';
+import { claimSocket } from '../socket-file.js';
+import type { SocketFile } from '../socket-file.js';
 import type { AdminSources } from './sources.js';
 
 /** An administrator and a few scrapers; whoever opens more is not well. */
@@ -129,9 +129,9 @@ export class AdminServer {
   }
 
   async close(): Promise<void> {
-    const servers = [this.#server, this.#metrics].filter((server) => server?.listening === true);
+    const servers = [this.#server, this.#metrics].filter((server) => server !== undefined).filter(({ listening }) => listening);
     this.#socket?.release();
     this.#socket = undefined;
-    await Promise.all(servers.map((server) => (server === undefined ? undefined : closed(server))));
+    await Promise.all(servers.map(closed));
   }
 }

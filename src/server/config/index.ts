@@ -1,5 +1,4 @@
 /** The server's configuration. */
-export { MIN_TOKEN_CHARACTERS } from './identities.js';
 export { systemEnvironment } from './environment.js';
 export type { Environment } from './environment.js';
 export { configJsonSchema } from './json-schema.js';
@@ -9,4 +8,3 @@ export { ConfigError, ConfigProblem } from './problems.js';
 export type { KeyPath } from './problems.js';
 export { MAX_TENANTS } from './schema.js';
 export type * from './types.js';
-export { formatSize } from './units.js';

@@ -20,7 +20,7 @@ const alternatives = (node: SchemaNode): readonly SchemaNode[] => [node, ...[...
 
 /** The keys that an object at `path` may have; where a choice is not made yet, those of all choices. */
 export function knownKeys(path: KeyPath): string[] {
-  let nodes = alternatives(configJsonSchema() as SchemaNode);
+  let nodes = alternatives(configJsonSchema());
   for (const part of path) {
     nodes = nodes
       .map((node) => (typeof part === 'number' ? node.items : node.properties?.[part]))

@@ -20,7 +20,8 @@ import type { Window } from './windows.js';
 export function loadConfiguration(file: string, environment: Environment = systemEnvironment()): Configuration {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    // A byte order mark is no part of the text (RFC 8259, 8.1).
+    text = readFileSync(file, 'utf8').replace(/^\ufeff/, '');
   } catch (error) {
     const what = `the configuration cannot be read (${systemCode(error)})`;
     throw new ConfigError([new ConfigProblem(file, { line: 1, column: 1 }, '', what, 'name a file that is there, and that you may read')]);

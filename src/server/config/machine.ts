@@ -1,12 +1,12 @@
 /** What a configuration says about this machine: sockets, certificates, images, groups. */
 import { accessSync, constants } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { formatSize } from '../text.js';
 import { find } from './find.js';
 import { isLoopback } from './loopback.js';
 import type { ConfigProblem, KeyPath } from './problems.js';
 import type { ParsedConfig } from './schema.js';
 import type { Source } from './source.js';
-import { formatSize } from './units.js';
 import type { WellFormed } from './validate.js';
 import { namespaceBytes } from './windows.js';
 

@@ -35,7 +35,7 @@ const emulated = record('a backing', {
   mode: word('stepped', 'thread').default('stepped').describe('Where the model runs: inside the I/O thread, or on a thread of its own.'),
   namespaces,
   maxTransfer: size(8 * KiB, 16 * MiB)
-    .default(512 * KiB)
+    .prefault(512 * KiB)
     .describe('Most data in one command (MDTS): a power of two times 4 KiB.'),
   queuePairs: whole(1, 1024).default(32).describe('I/O queue pairs that the controller offers.'),
   queueEntries: whole(2, 65_536).default(1024).describe('Largest queue that the controller takes (CAP.MQES + 1).'),
@@ -49,7 +49,7 @@ const qemu = record('a backing', {
   namespaces,
   binary: path().optional().describe('QEMU program; by default qemu-system-x86_64 from the PATH.'),
   maxTransfer: size(8 * KiB, 16 * MiB)
-    .default(512 * KiB)
+    .prefault(512 * KiB)
     .describe('Most data in one command (MDTS): a power of two times 4 KiB.'),
   queuePairs: whole(1, 1024).default(32).describe('I/O queue pairs that the controller offers.'),
   vectors: whole(1, MAX_VECTORS).default(33).describe('Entries of the MSI-X table.'),

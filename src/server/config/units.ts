@@ -45,16 +45,3 @@ export function parseExtent(value: number | string): Extent | undefined {
   const bytes = parseSize(value);
   return Number.isSafeInteger(bytes) ? { bytes } : undefined;
 }
-
-const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-/** Bytes for people: exact when they are whole in some unit (`512 MiB`), else with one decimal (`1.5 GiB`). */
-export function formatSize(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < BINARY.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${BINARY[unit]}`;
-}

@@ -1,11 +1,11 @@
 /** Shares as windows of blocks: where each one lies, and whether any two lie on each other. */
 import { resolve } from 'node:path';
+import { formatSize } from '../text.js';
 import { find } from './find.js';
 import { formatPath } from './problems.js';
 import type { ConfigProblem, KeyPath } from './problems.js';
 import type { ParsedNamespace, ParsedShare } from './schema.js';
 import type { Source } from './source.js';
-import { formatSize } from './units.js';
 import type { Extent } from './units.js';
 import type { WellFormed } from './validate.js';
 

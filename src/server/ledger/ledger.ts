@@ -16,8 +16,14 @@ const FILE = 'ledger.json';
 /** Namespaces whose identity begins so live in memory: they are clean at each start, and are not written down. */
 export const VOLATILE = 'memory:';
 
+/** A ledger that cannot be relied on. */
 export class LedgerError extends Error {
   override readonly name = 'LedgerError';
+  readonly remedy: string;
+  constructor(what: string, path: string) {
+    super(what);
+    this.remedy = `restore ${path} from a backup, or move it away and say for each share whether to keep its data ("keepData")`;
+  }
 }
 
 interface LedgerFile {
@@ -37,22 +43,19 @@ function isSegment(value: unknown): value is Segment {
 }
 
 function parse(path: string, text: string): LedgerFile {
-  const remedy = `restore ${path} from a backup; or move it away, and say for each share whether to keep its data ("keepData")`;
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new LedgerError(`the ledger cannot be read (${messageOf(error)}); ${remedy}`);
+    throw new LedgerError(`the ledger cannot be read (${messageOf(error)})`, path);
   }
   const { version, namespaces } = (value ?? {}) as Partial<LedgerFile>;
   if (version !== LEDGER_VERSION) {
-    throw new LedgerError(
-      `the ledger has version ${String(version)}, and this server knows ${LEDGER_VERSION}; use the server that wrote it, or ${remedy}`,
-    );
+    throw new LedgerError(`the ledger has version ${String(version)}, and this server knows ${LEDGER_VERSION}`, path);
   }
   const sound =
     typeof namespaces === 'object' && namespaces !== null && Object.values(namespaces).every((list) => Array.isArray(list) && list.every(isSegment));
-  if (!sound) throw new LedgerError(`the ledger is damaged; ${remedy}`);
+  if (!sound) throw new LedgerError('the ledger is damaged', path);
   return { version, namespaces };
 }
 

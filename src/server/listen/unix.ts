@@ -1,13 +1,13 @@
 /** The Unix socket: clients are known by the user and group of their process. */
-import { chmodSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { shm } from '../../native/shm.js';
 import type { Log } from '../log.js';
 import type { ServerLimits } from '../policy.js';
 import type { Peer } from '../session/index.js';
-import { type Listener, listening } from './listener.js';
-import { claimPath } from './socket-file.js';
+import { claimSocket } from '../socket-file.js';
+import type { Listener } from './listener.js';
+import { lockPath } from './path-lock.js';
 import { type ConnectionSink, HTTP_OPTIONS, takeWebSockets } from './upgrade.js';
 
 export interface UnixOptions {
@@ -25,7 +25,7 @@ export interface UnixOptions {
  * @throws SocketInUse when a server is there already, or something that is not a socket; Error when the folder or the path is not fit.
  */
 export async function listenUnix({ path, mode, sessions, limits, log }: UnixOptions): Promise<Listener> {
-  const release = await claimPath(path);
+  const unlock = lockPath(path);
   const server = createServer(HTTP_OPTIONS);
   const identify = (socket: Socket): Peer => ({ transport: 'unix', address: path, ...shm().peerCredentials(descriptorOf(socket)) });
   const endArrivals = takeWebSockets(server, 'connection', { sessions, limits, log, identify, keyOf: (peer) => `uid ${peer.uid}` });
@@ -36,11 +36,10 @@ export async function listenUnix({ path, mode, sessions, limits, log }: UnixOpti
     // Closing removes the file of the socket, at once.
     server.close();
     endArrivals();
-    release();
+    unlock();
   };
   try {
-    await listening(server, { path });
-    chmodSync(path, mode);
+    await claimSocket(server, path, mode, undefined);
   } catch (error) {
     await close();
     throw error;

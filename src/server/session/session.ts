@@ -36,6 +36,8 @@ export class Session implements LeaseHolder {
   readonly finished: Promise<void>;
   readonly #connection: Connection;
   readonly #dispatcher: Dispatcher;
+  /** Resolves when the connection is closed. */
+  readonly #closed: Promise<void>;
   #finish: () => void = () => undefined;
   #tenant: Tenant | undefined;
   #lastQueueKey = 0;
@@ -61,7 +63,12 @@ export class Session implements LeaseHolder {
     connection.onViolation = (code, what) => {
       if (!this.#ended) services.refusals.record(this.tenantName, number, new Refusal(code, '', what));
     };
-    connection.onEnd = (reason) => this.#end(reason);
+    this.#closed = new Promise((resolve) => {
+      connection.onEnd = (reason) => {
+        resolve();
+        this.#end(reason);
+      };
+    });
   }
 
   get authenticated(): boolean {
@@ -207,6 +214,7 @@ export class Session implements LeaseHolder {
   async #tearDown(reason: string): Promise<void> {
     await this.#dispatcher.stop();
     await this.leaveDomain(reason);
+    await this.#closed;
     if (this.authenticated) this.log.info('session ended', { session: this.number, tenant: this.tenantName, reason });
     this.#finish();
   }

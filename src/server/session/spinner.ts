@@ -7,7 +7,7 @@
 export interface Pollable {
   /** Set while the spinner has it in its list. */
   watched: boolean;
-  /** Whether an answer is still to come. */
+  /** Answers that are still to come. */
   readonly inFlight: number;
   /** Passes on what has arrived, and says how much that was. */
   deliver(): number;
@@ -15,6 +15,8 @@ export interface Pollable {
 
 /** How long to look without finding anything, in milliseconds. */
 const PATIENCE_MILLISECONDS = 0.05;
+/** Queues with more requests in flight are left alone: they are after throughput, and looking too often would cut their answers into small messages. */
+const MOST_IN_FLIGHT = 4;
 
 export class ActivitySpinner {
   readonly #watched: Pollable[] = [];
@@ -23,6 +25,7 @@ export class ActivitySpinner {
 
   /** Requests were pushed: their completions may be near. */
   watch(queue: Pollable): void {
+    if (queue.inFlight > MOST_IN_FLIGHT) return;
     if (!queue.watched) {
       queue.watched = true;
       this.#watched.push(queue);
@@ -38,7 +41,7 @@ export class ActivitySpinner {
     for (let index = this.#watched.length - 1; index >= 0; index--) {
       const queue = this.#watched[index];
       found += queue.deliver();
-      if (queue.inFlight === 0) this.#forget(index);
+      if (queue.inFlight === 0 || queue.inFlight > MOST_IN_FLIGHT) this.#forget(index);
     }
     const now = performance.now();
     if (found > 0) this.#until = now + PATIENCE_MILLISECONDS;

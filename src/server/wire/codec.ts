@@ -15,7 +15,7 @@ if (isNativeAccelerationEnabled) throw new Error('msgpackr would hand what tenan
 
 // 64-bit integers become numbers: a value that a number cannot hold is rounded to one above the largest safe integer, which guards refuse.
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
-const packr = new Packr({ useRecords: false });
+const packr = new Packr({ useRecords: false, variableMapSize: true });
 
 /** A decoded message: a map of plain values whose fields nobody has looked at yet. */
 export type RawMessage = Readonly<Record<string, unknown>>;

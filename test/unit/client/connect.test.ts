@@ -168,13 +168,13 @@ describe('connect', () => {
 
   it('notices a server that gives no sign of life', async () => {
     const server = await ScriptedServer.start();
-    const client = await connect({ socket: server.path, keepalive: 20 });
+    const client = await connect({ socket: server.path, keepalive: 250 });
     await client.ping();
     server.script('ping', () => null);
     server.connection.socket.pause();
     const error = await errorOf(client.ping());
     expect(error).toMatchObject({ code: 'connectionClosed' });
-    expect(error.message).toContain('no sign of life for 40 ms');
+    expect(error.message).toContain('no sign of life for 500 ms');
     await client.close();
     await server.stop();
   });

@@ -137,7 +137,9 @@ describe('the ledger', () => {
     writeFileSync(join(folder, 'ledger.json'), content);
     expect(() => new Ledger(folder)).toThrow(LedgerError);
     expect(() => new Ledger(folder)).toThrow(message);
-    expect(() => new Ledger(folder)).toThrow(/restore .*ledger\.json from a backup; or move it away/);
+    expect(() => new Ledger(folder)).toThrow(
+      expect.objectContaining({ remedy: expect.stringMatching(/^restore .*ledger\.json from a backup, or move it away/) }),
+    );
   });
 
   /** Files that stop before their `limit`th step, as a killed process does; a step is one system call that changes something. */

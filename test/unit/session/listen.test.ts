@@ -9,11 +9,11 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { SUBPROTOCOL } from '../../../src/protocol/index.js';
-import { SocketInUse } from '../../../src/server/admin/index.js';
 import { type ConnectionSink, type Listener, listenTcp, listenUnix } from '../../../src/server/listen/index.js';
 import { silentLog } from '../../../src/server/log.js';
 import { Gate, type Peer } from '../../../src/server/session/index.js';
 import { selfSigned } from './certificate.js';
+import { SocketInUse } from '../../../src/server/socket-file.js';
 import { Client, LIMITS, World, until } from './world.js';
 
 const isRoot = process.getuid?.() === 0;
@@ -283,7 +283,7 @@ describe('TCP', () => {
     });
     expect(socket.protocol).toBe(SUBPROTOCOL);
     socket.send('x');
-    const echoed = await new Promise((resolve) => socket.once('message', (data) => resolve(String(data))));
+    const echoed = await new Promise((resolve) => socket.once('message', (data: Buffer) => resolve(data.toString())));
     expect(echoed).toBe('x');
     socket.terminate();
     const plain = connect(port, '127.0.0.1').on('error', () => undefined);

@@ -9,6 +9,8 @@ import { CODES, type CodeName, PROTOCOL_VERSION, SUBPROTOCOL, codeName } from '.
 import type { Reply } from '../types.js';
 
 const ANSWER_MS = 10_000;
+/** Status of a connection on which a message was too big to be read, so that nothing more can be said on it (RFC 6455, 7.4.1). */
+const TOO_BIG = 1009;
 
 /** What came back to a message: an answer, a code, or the end of the session with one. */
 export interface Told {
@@ -28,12 +30,14 @@ export interface AttackerOptions {
 export class Attacker {
   /** Told of completions, when somebody wants to know. */
   onCompletions: (message: Message) => void = () => undefined;
-  /** Told of refused submits. */
-  onSubmitRefused: (reply: Reply) => void = () => undefined;
+  /** Told of refused submits, by the number of the submit. */
+  onSubmitRefused: (submit: number, reply: Reply) => void = () => undefined;
+  /** Told once that the session ended: with what, or that nobody said why. */
+  onEnd: (end: Reply | Error) => void = () => undefined;
   readonly socket: WebSocket;
   readonly #packr = new Packr({ useRecords: false });
   readonly #unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
-  readonly #waiting = new Map<number, (told: Told) => void>();
+  readonly #waiting = new Map<number, { resolve(told: Told): void; reject(error: Error): void }>();
   readonly #closed: Promise<void>;
   #lastId = 0;
   #fault: CodeName | '' = '';
@@ -46,10 +50,15 @@ export class Attacker {
     });
     socket.on('error', () => undefined);
     this.#closed = new Promise((resolve) => {
-      socket.once('close', () => {
-        for (const told of this.#waiting.values()) told({ reply: this.#end(), answer: {} });
+      socket.once('close', (status) => {
+        if (status === TOO_BIG && this.#fault === '') this.#fault = 'messageTooLarge';
+        const end = this.#end();
+        for (const waiting of this.#waiting.values()) {
+          if (end instanceof Error) waiting.reject(end);
+          else waiting.resolve({ reply: end, answer: {} });
+        }
         this.#waiting.clear();
-        this.onSubmitRefused(this.#end());
+        this.onEnd(end);
         resolve();
       });
     });
@@ -81,7 +90,7 @@ export class Attacker {
   /** Sends a control message of any kind, and resolves with what came of it. */
   ask(type: string, fields: Message = {}): Promise<Told> {
     const id = ++this.#lastId;
-    const told = new Promise<Told>((resolve) => this.#waiting.set(id, resolve));
+    const told = new Promise<Told>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
     this.send({ type, id, ...fields });
     return within(`the answer to ${type}`, told);
   }
@@ -104,7 +113,9 @@ export class Attacker {
   /** Resolves when the server ended the session, with the reason that it gave. */
   async fault(): Promise<Reply> {
     await within('the end of the session', this.#closed);
-    return this.#end();
+    const end = this.#end();
+    if (end instanceof Error) throw end;
+    return end;
   }
 
   /** Resolves when the connection is gone, whoever ended it. */
@@ -117,36 +128,38 @@ export class Attacker {
     this.socket.terminate();
   }
 
-  #end(): Reply {
-    if (this.#fault === '') throw new Error('the connection ended without a reason');
-    return { outcome: 'faulted', code: this.#fault };
+  #end(): Reply | Error {
+    return this.#fault === '' ? new Error('the connection ended without a reason') : { outcome: 'faulted', code: this.#fault };
   }
 
   #take(message: Message): void {
     const { type, id } = message;
     if (type === 'completions') this.onCompletions(message);
     else if (type === 'answer') this.#answer(Number(id), { reply: { outcome: 'harmless', code: '' }, answer: message });
-    else if (type === 'error') this.#error(Number(id), codeName(Number(message['code'])) ?? 'internal');
+    else if (type === 'error') this.#error(message);
   }
 
-  #error(id: number, code: CodeName): void {
+  #error(message: Message): void {
+    const id = Number(message['id']);
+    const code = codeName(Number(message['code'])) ?? 'internal';
     if (CODES[code].severity === 'fault') {
       // Whoever waits is told when the session has really ended.
       this.#fault = code;
       return;
     }
     const reply: Reply = { outcome: 'refused', code };
-    if (id === 0) this.onSubmitRefused(reply);
+    if (id === 0) this.onSubmitRefused(Number(message['submit']), reply);
     else this.#answer(id, { reply, answer: {} });
   }
 
   #answer(id: number, told: Told): void {
-    this.#waiting.get(id)?.(told);
+    this.#waiting.get(id)?.resolve(told);
     this.#waiting.delete(id);
   }
 }
 
-async function within<T>(what: string, promise: Promise<T>): Promise<T> {
+/** The same promise, with an end to the waiting. */
+export async function within<T>(what: string, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what} did not come within ${ANSWER_MS} ms`)), ANSWER_MS);

@@ -48,6 +48,7 @@ export class Disk {
   readonly images: readonly { readonly path: string; readonly bytes: number }[];
   /** What must not change, whoever asks for what: looked at in the image files themselves. */
   readonly canaries: readonly Canary[];
+  readonly #borders: Readonly<Record<keyof typeof Borders, Buffer>>;
 
   /** Makes the image files in `folder`. `secrets` of the tenants go to their borders, that of nobody to all other places. */
   constructor(folder: string, secrets: { readonly alice: Secret; readonly bob: Secret; readonly nobody: Secret }) {
@@ -56,11 +57,12 @@ export class Disk {
       { path: join(folder, 'nvme0-2.img'), bytes: OTHER_NAMESPACE_BYTES },
     ];
     const { alice, bob, nobody } = secrets;
+    this.#borders = { alice: alice.fill(BORDER_BYTES, 2), bob: bob.fill(BORDER_BYTES, 3) };
     const end = Windows.scratch.first + Windows.scratch.bytes;
     const places: { name: string; image: number; window: Window; content: (bytes: number) => Buffer }[] = [
       { name: 'blocks before all shares', image: 0, window: { first: 0, bytes: Windows.alice.first }, content: (bytes) => nobody.fill(bytes, 1) },
-      { name: "alice's blocks below the attacker's", image: 0, window: Borders.alice, content: (bytes) => alice.fill(bytes, 2) },
-      { name: "bob's blocks above the attacker's", image: 0, window: Borders.bob, content: (bytes) => bob.fill(bytes, 3) },
+      { name: "alice's blocks below the attacker's", image: 0, window: Borders.alice, content: () => this.#borders.alice },
+      { name: "bob's blocks above the attacker's", image: 0, window: Borders.bob, content: () => this.#borders.bob },
       { name: 'blocks that may only be read', image: 0, window: Windows.manual, content: randomBytes },
       { name: 'blocks that may only be written', image: 0, window: Windows.dropbox, content: (bytes) => nobody.fill(bytes, 4) },
       {
@@ -78,6 +80,11 @@ export class Disk {
       return { name, expected, read: () => this.read(window, image) };
     });
     this.images.forEach(({ path }, index) => writeFileSync(path, contents[index]));
+  }
+
+  /** What the border of a tenant holds. */
+  border(tenant: keyof typeof Borders): Buffer {
+    return this.#borders[tenant];
   }
 
   /** The attacker's blocks, from the image file. */

@@ -19,8 +19,10 @@ export const TENANTS = ['alice', 'bob', 'mallory'] as const;
 export type TenantName = (typeof TENANTS)[number];
 export type Tokens = Readonly<Record<TenantName, string>>;
 
+/** Connections that the attacker may have at a time. */
+export const MALLORYS_SESSIONS = 32;
 /** Limits of the attacker that attacks reach, small enough to be reached fast. */
-const MALLORYS_LIMITS = { pinned: '32 MiB', regions: 256, sessions: 64, queuesPerLease: 4, leases: 8 };
+const MALLORYS_LIMITS = { pinned: '32 MiB', regions: 256, sessions: MALLORYS_SESSIONS, queuesPerLease: 4, leases: 8 };
 
 const share = (name: keyof typeof Windows, as: string, more: object = {}): object => ({
   name: as,

@@ -90,6 +90,7 @@ export async function ringOthersDoorbell(world: RawWorld): Promise<RawOutcome> {
   await controller.answers(victimPair, 300);
   // As far as a tail can move: to the entry before the victim's own.
   controller.bar.write32(submissionDoorbell(victimPair.id, controller.stride), (controller.tail(victimPair) + ENTRIES - 1) % ENTRIES);
+  await watch(world, () => (victimPair.pending() ? 'stalled' : 'none'));
   return world.stalled();
 }
 

@@ -28,7 +28,7 @@ import type { RawMemory } from './memory.js';
 /** Entries of every queue here. */
 export const QUEUE_ENTRIES = 32;
 const READY_MS = 5_000;
-const ANSWER_MS = 2_000;
+const ANSWER_MS = 5_000;
 const TWO_TO_32 = 2 ** 32;
 /** Vector 0 is the admin queue's. */
 const VECTORS = 4;

@@ -38,7 +38,7 @@ const VICTIM_PAGES = 8;
 const VICTIM_LIST_PAGES = 1;
 const VICTIM_RING_PAGES = 2;
 /** How long the victim waits for an answer before it has to call its queue dead, milliseconds. */
-const STALL_MS = 300;
+const STALL_MS = 500;
 
 interface Restorable extends Canary {
   restore(): void;
@@ -62,6 +62,7 @@ export class RawWorld {
   readonly #prepared: PreparedBacking<BackingHandle>;
   readonly #memory: readonly Restorable[];
   readonly #blocks: readonly Restorable[];
+  readonly #ownBlocks: Restorable;
 
   private constructor(prepared: PreparedBacking<BackingHandle>, controller: RawController, own: RawMemory, victim: RawMemory, images: readonly string[]) {
     this.#prepared = prepared;
@@ -77,6 +78,7 @@ export class RawWorld {
       imageCanary("the victim's hidden block", images[0], HIDDEN_LBA * BLOCK_BYTES, Buffer.alloc(BLOCK_BYTES, this.hidden)),
       imageCanary("the victim's namespace", images[1], 0, this.secret.fill(OTHER_NAMESPACE_BYTES, 4)),
     ];
+    this.#ownBlocks = imageCanary('own blocks', images[0], 0, Buffer.alloc(PARTITION_BLOCKS * BLOCK_BYTES));
     for (let page = 0; page < VICTIM_PAGES; page++) {
       victim.bytes.writeBigUInt64LE(BigInt(victim.address(page * PAGE_BYTES)), this.victimList + page * 8);
     }
@@ -186,6 +188,11 @@ export class RawWorld {
   restore(): void {
     this.restoreMemory();
     for (const canary of this.#blocks) canary.restore();
+  }
+
+  /** Zeroes over the attacker's own blocks: what one attack got hold of is not found by another. Nothing is in flight. */
+  wipeOwnBlocks(): void {
+    this.#ownBlocks.restore();
   }
 
   /** The memory alone, which takes no system call. */

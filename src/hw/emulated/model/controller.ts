@@ -10,9 +10,10 @@ import { CommandEngine } from './engine.js';
 import { ErrorLog } from './error-log.js';
 import { Events } from './events.js';
 import { Features } from './features.js';
+import { ALL_MEDIA, Flushing } from './flushing.js';
 import { Health, type HealthReadings } from './health.js';
 import { HeldCommands } from './held.js';
-import { ALL_MEDIA, IoCommands } from './io.js';
+import { IoCommands } from './io.js';
 import { Logs } from './logs.js';
 import { FlushState } from './media.js';
 import type { MsixModel } from './msix.js';
@@ -50,7 +51,7 @@ export class Controller {
   readyDelay = 0;
   readonly #environment: ControllerEnvironment;
   readonly #held = new HeldCommands();
-  readonly #io: IoCommands;
+  readonly #flushing: Flushing;
   #readyAt = 0;
   #shutdownTicket = 0;
 
@@ -69,7 +70,8 @@ export class Controller {
     const transfer = new Transfer(bus, mostPages(Math.min(mostBytes, LARGEST_BYTES)));
     const walker = new PrpWalker(transfer);
     const logs = new Logs({ errors, events, health, mostBytes, now: clock });
-    const io = new IoCommands({ namespaces, transfer, walker, features, health, held, mostBytes });
+    const flushing = new Flushing(namespaces, held);
+    const io = new IoCommands({ namespaces, transfer, walker, features, health, held, flushing, mostBytes });
     const admin = new AdminCommands({
       shape,
       namespaces,
@@ -94,7 +96,8 @@ export class Controller {
       remove,
       running: () => this.running,
       execute: (command) => (command.queue.id === 0 ? admin.execute(command) : io.execute(command)),
-      flushState: (medium, ticket) => io.flushState(medium, ticket),
+      flushState: (medium, ticket) => flushing.state(medium, ticket),
+      continueZeroing: (command) => io.continueZeroing(command),
       fail: () => registers.setFatal(),
     });
     this.registers = registers;
@@ -103,7 +106,7 @@ export class Controller {
     this.health = health;
     this.features = features;
     this.logs = logs;
-    this.#io = io;
+    this.#flushing = flushing;
   }
 
   /** Enabled, ready, well, and not shut down: the only state in which queues are served. */
@@ -224,12 +227,12 @@ export class Controller {
 
   #startShutdown(): void {
     this.registers.setShutdown(ShutdownStatus.occurring);
-    this.#shutdownTicket = this.#io.flushAll();
+    this.#shutdownTicket = this.#flushing.startAll();
     this.#continueShutdown();
   }
 
   #continueShutdown(): void {
-    if (this.#io.flushState(ALL_MEDIA, this.#shutdownTicket) === FlushState.waiting) return;
+    if (this.#flushing.state(ALL_MEDIA, this.#shutdownTicket) === FlushState.waiting) return;
     this.registers.setShutdown(ShutdownStatus.complete);
   }
 }

@@ -6,7 +6,7 @@ import { Command, LATER, NO_PARAMETER } from './command.js';
 import type { ErrorLog } from './error-log.js';
 import type { Events } from './events.js';
 import type { Health } from './health.js';
-import { Held, type HeldCommands } from './held.js';
+import { Held, type HeldCommand, type HeldCommands } from './held.js';
 import { FlushState } from './media.js';
 import { CompletionQueue, type QueueSet, SubmissionQueue } from './queues.js';
 
@@ -30,6 +30,8 @@ export interface EngineTargets {
   execute(command: Command): number;
   /** One of {@link FlushState}. */
   flushState(medium: number, ticket: number): number;
+  /** Goes on with a command that makes blocks zeros: a status, or `LATER`. */
+  continueZeroing(held: HeldCommand): number;
   /** Controller fatal status. */
   fail(): void;
   /** The function leaves the bus. */
@@ -181,26 +183,38 @@ export class CommandEngine {
     this.#targets.errors.add(command.queue.id, command.id, status, command.parameter, lba, command.namespace);
   }
 
-  /** Completes or carries out held commands whose time has come. */
+  /** Goes on with held commands whose time has come. Returns how many. */
   #release(now: number): number {
-    const { held, running, flushState } = this.#targets;
+    const { held, running } = this.#targets;
     let done = 0;
-    for (let index = 0; index < held.count;) {
-      const { kind, queue, commandId, medium, ticket, due, words, tamper } = held.at(index);
-      const isDue = kind === Held.time && now >= due;
-      const state = kind === Held.durable ? flushState(medium, ticket) : FlushState.waiting;
-      if (queue === undefined || (state === FlushState.waiting && !isDue)) {
+    for (let index = 0; index < held.count && running();) {
+      const command = held.at(index);
+      const { queue, kind, commandId, tamper } = command;
+      const isDue = kind === Held.time && now >= command.due;
+      const status = this.#progress(command);
+      if (status !== LATER || kind === Held.zeroing) done++;
+      if (queue === undefined || (status === LATER && !isDue)) {
         index++;
         continue;
       }
-      if (isDue) this.#command.words.set(words);
+      if (isDue) this.#command.words.set(command.words);
       held.remove(index);
-      done++;
       if (isDue) this.#resume(queue);
-      else this.#finishFlush(queue, commandId, state, tamper);
-      if (!running()) break;
+      else this.#finish(queue, commandId, status, tamper);
     }
     return done;
+  }
+
+  /** Status of a held command that is done, or {@link LATER}. */
+  #progress(command: HeldCommand): number {
+    const { flushState, continueZeroing, health } = this.#targets;
+    if (command.kind === Held.zeroing) return continueZeroing(command);
+    if (command.kind !== Held.durable) return LATER;
+    const state = flushState(command.medium, command.ticket);
+    if (state === FlushState.waiting) return LATER;
+    if (state === FlushState.done) return Status.success;
+    health.mediaErrors++;
+    return Status.writeFault;
   }
 
   #resume(queue: SubmissionQueue): void {
@@ -209,12 +223,8 @@ export class CommandEngine {
     this.#execute();
   }
 
-  #finishFlush(queue: SubmissionQueue, commandId: number, state: number, tamper: FaultAction | undefined): void {
-    const status = state === FlushState.failed ? Status.writeFault : Status.success;
-    if (status !== Status.success) {
-      this.#targets.health.mediaErrors++;
-      this.#targets.errors.add(queue.id, commandId, status, NO_PARAMETER, 0, 0);
-    }
+  #finish(queue: SubmissionQueue, commandId: number, status: number, tamper: FaultAction | undefined): void {
+    if (status !== Status.success) this.#targets.errors.add(queue.id, commandId, status, NO_PARAMETER, 0, 0);
     this.#complete(queue, commandId, status, 0, tamper);
   }
 

@@ -2,6 +2,7 @@
 import { SUBMISSION_WORDS } from '../../nvme/spec/index.js';
 import type { FaultAction } from '../faults.js';
 import type { SubmissionQueue } from './queues.js';
+import type { Zeroing } from './zeroing.js';
 
 export const Held = {
   /** Until what was written is durable. */
@@ -10,6 +11,8 @@ export const Held = {
   time: 1,
   /** Until it is aborted. */
   abort: 2,
+  /** Until all its blocks are zeros. */
+  zeroing: 3,
 } as const;
 
 export interface HeldCommand {
@@ -25,6 +28,8 @@ export interface HeldCommand {
   ticket: number;
   /** What happens to its completion. */
   tamper: FaultAction | undefined;
+  /** What is still to become zeros. */
+  zeroing: Zeroing | undefined;
 }
 
 /** A list that reuses its entries, so that a flush allocates nothing once it has run warm. */
@@ -50,11 +55,13 @@ export class HeldCommands {
       medium: -1,
       ticket: 0,
       tamper: undefined,
+      zeroing: undefined,
     };
     held.kind = kind;
     held.queue = queue;
     held.commandId = commandId;
     held.tamper = undefined;
+    held.zeroing = undefined;
     this.#used.push(held);
     return held;
   }

@@ -25,12 +25,14 @@ export interface ImageWindow {
   readonly bytes: number;
 }
 
-const ZEROS = new Uint8Array(262_144);
+const CHUNK_BYTES = 65_536;
+const ZEROS = new Uint8Array(CHUNK_BYTES);
 
 export class ImageMedia implements Media {
   readonly bytes: number;
   readonly #window: ImageWindow;
   readonly #durability: Durability;
+  readonly #scratch = new Uint8Array(CHUNK_BYTES);
   #dirty = false;
   #ticket = DURABLE;
 
@@ -74,9 +76,14 @@ export class ImageMedia implements Media {
     }
   }
 
+  /** Writes only where something else is, so that holes of a sparse file stay holes. */
   zero(position: number, bytes: number): number {
-    for (let done = 0; done < bytes; done += ZEROS.length) {
-      const status = this.write(position + done, ZEROS, 0, Math.min(ZEROS.length, bytes - done));
+    for (let done = 0; done < bytes; done += CHUNK_BYTES) {
+      const length = Math.min(CHUNK_BYTES, bytes - done);
+      let status = this.read(position + done, this.#scratch, 0, length);
+      const differs = status === Status.success && Buffer.compare(this.#scratch.subarray(0, length), ZEROS.subarray(0, length)) !== 0;
+      // What cannot be read may still be written.
+      if (differs || status !== Status.success) status = this.write(position + done, ZEROS, 0, length);
       if (status !== Status.success) return status;
     }
     return Status.success;

@@ -16,17 +16,16 @@ import { NOTHING } from '../bus.js';
 import type { Transfer } from '../transfer.js';
 import { type Command, LATER } from './command.js';
 import type { Features } from './features.js';
+import { ALL_MEDIA, type Flushing } from './flushing.js';
 import type { Health } from './health.js';
-import { Held, type HeldCommands } from './held.js';
-import { DURABLE, FlushState } from './media.js';
+import { Held, type HeldCommand, type HeldCommands } from './held.js';
 import type { Namespace } from './namespace.js';
 import type { PrpWalker } from './prp.js';
+import { ZEROING_BYTES, Zeroing } from './zeroing.js';
 
 const SCRATCH_BYTES = 65_536;
 /** Above this high word no block address is below 2^53. */
 const HIGHEST_LBA_WORD = 0x20_0000;
-/** Stands for all namespaces in {@link HeldCommand.medium}. */
-export const ALL_MEDIA = -1;
 
 export interface IoTargets {
   readonly namespaces: readonly Namespace[];
@@ -35,6 +34,7 @@ export interface IoTargets {
   readonly features: Features;
   readonly health: Health;
   readonly held: HeldCommands;
+  readonly flushing: Flushing;
   /** Most bytes of one transfer; Infinity for no limit. */
   readonly mostBytes: number;
 }
@@ -56,7 +56,7 @@ export class IoCommands {
   execute(command: Command): number {
     if (command.unsupportedBits !== 0) return command.wrong(Sqe.cdw0, Status.invalidField);
     const { opcode, namespace: id } = command;
-    if (opcode === NvmOpcode.flush && id === ALL_NAMESPACES) return this.#await(command, ALL_MEDIA, this.flushAll());
+    if (opcode === NvmOpcode.flush && id === ALL_NAMESPACES) return this.#flushed(this.#targets.flushing.flush(command, ALL_MEDIA));
     if (!isSupported(opcode)) return command.wrong(Sqe.cdw0, Status.invalidOpcode);
     const namespace = this.#targets.namespaces[id - 1];
     if (namespace === undefined) return command.wrong(Sqe.nsid, Status.invalidNamespace);
@@ -66,7 +66,7 @@ export class IoCommands {
       case NvmOpcode.write:
         return this.#write(command, namespace);
       case NvmOpcode.flush:
-        return this.#await(command, id - 1, namespace.media.flush());
+        return this.#flushed(this.#targets.flushing.flush(command, id - 1));
       case NvmOpcode.writeZeroes:
         return this.#writeZeroes(command, namespace);
       case NvmOpcode.compare:
@@ -119,6 +119,7 @@ export class IoCommands {
   #writeZeroes(command: Command, namespace: Namespace): number {
     const status = this.#range(command, namespace);
     if (status !== Status.success) return status;
+    if (this.#bytes > ZEROING_BYTES) return this.#zeroLater(command, namespace, [[this.#position, this.#bytes]]);
     const result = namespace.media.zero(this.#position, this.#bytes);
     return result === Status.success ? this.#finishWrite(command, namespace) : this.#mediaError(result);
   }
@@ -163,18 +164,36 @@ export class IoCommands {
     const status = walker.walk(command.words, ranges * DATASET_RANGE_BYTES, false);
     if (status !== Status.success) return command.wrong(Sqe.prp1Low, status);
     transfer.take(this.#ranges);
+    const zeros: [position: number, bytes: number][] = [];
     for (let index = 0; index < ranges; index++) {
       const { lba, blocks } = this.#datasetRange(index);
       if (!(lba <= namespace.blocks && blocks <= namespace.blocks - lba)) return command.wrong(Sqe.prp1Low, Status.lbaOutOfRange);
+      zeros.push([lba * namespace.blockBytes, blocks * namespace.blockBytes]);
     }
     // The other attributes are hints.
     if (getField(DatasetCdw11.ad, command.words[Sqe.cdw11]) === 0) return Status.success;
-    for (let index = 0; index < ranges; index++) {
-      const { lba, blocks } = this.#datasetRange(index);
-      const result = namespace.media.zero(lba * namespace.blockBytes, blocks * namespace.blockBytes);
-      if (result !== Status.success) return this.#mediaError(result);
-    }
-    return Status.success;
+    return this.#zeroLater(command, namespace, zeros);
+  }
+
+  /** Starts a command that may have much to make zero. */
+  #zeroLater(command: Command, namespace: Namespace, ranges: readonly (readonly [position: number, bytes: number])[]): number {
+    const zeroing = new Zeroing(namespace, ranges, command.opcode === NvmOpcode.writeZeroes && this.#isForced(command));
+    const held = this.#targets.held.add(Held.zeroing, command.queue, command.id);
+    held.zeroing = zeroing;
+    return LATER;
+  }
+
+  /** Goes on with a command that makes zeros. Returns its status, or {@link LATER} while it is held, for this or for its durability. */
+  continueZeroing(held: HeldCommand): number {
+    const { zeroing } = held;
+    const status = zeroing === undefined ? Status.internalError : zeroing.step();
+    if (status === LATER) return LATER;
+    if (status !== Status.success || zeroing === undefined) return this.#mediaError(status);
+    if (!zeroing.forced) return status;
+    held.kind = Held.durable;
+    held.medium = zeroing.namespace.id - 1;
+    held.ticket = zeroing.namespace.media.flush();
+    return LATER;
   }
 
   #datasetRange(index: number): { lba: number; blocks: number } {
@@ -183,46 +202,14 @@ export class IoCommands {
     return { lba, blocks: this.#rangeView.getUint32(at + DatasetRange.blocks.at, true) };
   }
 
-  /** Starts making everything durable. Returns a ticket for `flushState` with {@link ALL_MEDIA}. */
-  flushAll(): number {
-    let ticket = DURABLE;
-    for (const { media } of this.#targets.namespaces) {
-      const own = media.flush();
-      // Tickets are counted up by whoever makes files durable, so the later one covers the earlier.
-      if (own !== DURABLE && (ticket === DURABLE || ((own - ticket) | 0) > 0)) ticket = own;
-    }
-    return ticket;
-  }
-
   /** Force Unit Access, and every write while the write cache is off: completes when it is durable. */
   #finishWrite(command: Command, namespace: Namespace): number {
-    const forced = getField(IoCdw12.fua, command.words[Sqe.cdw12]) !== 0;
-    if (!forced && this.#targets.features.writeCache) return Status.success;
-    return this.#await(command, namespace.id - 1, namespace.media.flush());
+    if (!this.#isForced(command)) return Status.success;
+    return this.#flushed(this.#targets.flushing.flush(command, namespace.id - 1));
   }
 
-  #await(command: Command, medium: number, ticket: number): number {
-    const state = this.flushState(medium, ticket);
-    if (state === FlushState.failed) return this.#mediaError(Status.writeFault);
-    if (state === FlushState.done) return Status.success;
-    const held = this.#targets.held.add(Held.durable, command.queue, command.id);
-    held.medium = medium;
-    held.ticket = ticket;
-    return LATER;
-  }
-
-  /** One of {@link FlushState}, for one medium or for all of them. */
-  flushState(medium: number, ticket: number): number {
-    if (ticket === DURABLE) return FlushState.done;
-    const { namespaces } = this.#targets;
-    if (medium !== ALL_MEDIA) return namespaces[medium].media.flushed(ticket);
-    let all: number = FlushState.done;
-    for (const { media } of namespaces) {
-      const state = media.flushed(ticket);
-      if (state === FlushState.waiting) return state;
-      if (state === FlushState.failed) all = state;
-    }
-    return all;
+  #isForced(command: Command): boolean {
+    return getField(IoCdw12.fua, command.words[Sqe.cdw12]) !== 0 || !this.#targets.features.writeCache;
   }
 
   /** Range, size limit and data pointer; fills in the transfer. */
@@ -260,6 +247,10 @@ export class IoCommands {
     const length = transfer.lengths[index];
     transfer.bus.readOther(transfer.slots[index], transfer.lows[index], transfer.highs[index], this.#scratch, 0, length);
     return namespace.media.write(position, this.#scratch, 0, length);
+  }
+
+  #flushed(status: number): number {
+    return status === Status.writeFault ? this.#mediaError(status) : status;
   }
 
   #mediaError(status: number): number {

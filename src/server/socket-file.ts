@@ -3,10 +3,11 @@ import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, unlinkSync } fr
 import { connect } from 'node:net';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
-import { systemCode } from '../text.js';
+import { systemCode } from './text.js';
 
 export class SocketInUse extends Error {
   override readonly name = 'SocketInUse';
+  readonly remedy = 'stop that server, or choose another path';
   readonly path: string;
   constructor(path: string, what: string) {
     super(what);

@@ -1,10 +1,8 @@
-/**
- * The right to a path for a Unix socket: a lock beside it, so that two servers never serve, nor clear away, the same path at once.
- */
+/** The right to a path for a Unix socket: a lock beside it, so that two servers never clear away each other's socket. */
 import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, statSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { shm } from '../../native/shm.js';
-import { SocketInUse, requireFreeSocket } from '../admin/index.js';
+import { SocketInUse } from '../socket-file.js';
 
 /** sun_path of unix(7), without its final zero byte. */
 const MAX_PATH_BYTES = 107;
@@ -13,21 +11,28 @@ const LOCK_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
 const ATTEMPTS = 8;
 
 /**
- * Claims `path`: nothing is there afterwards, and nobody else gets it until the returned function is called.
+ * Makes sure that nobody else takes `path`, until the returned function is called.
  *
- * @throws {@link SocketInUse} when a server is there, or something that is not a socket; Error when the folder is not fit for a socket.
+ * @throws {@link SocketInUse} when another server holds it; Error when the path or its folder is not fit for a socket.
  */
-export async function claimPath(path: string): Promise<() => void> {
+export function lockPath(path: string): () => void {
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw new Error(`the path of a Unix socket has at most ${MAX_PATH_BYTES} bytes: ${path}`);
   checkFolder(dirname(path));
-  const release = lock(path);
-  try {
-    if (await requireFreeSocket(path)) unlinkSync(path);
-    return release;
-  } catch (error) {
-    release();
-    throw error;
+  const file = `${path}.lock`;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const fd = openSync(file, LOCK_FLAGS, 0o600);
+    try {
+      if (!shm().lock(fd)) throw new SocketInUse(path, `another server uses ${path}`);
+      const ours = fstatSync(fd);
+      const there = lstatSync(file, { throwIfNoEntry: false });
+      if (there !== undefined && there.ino === ours.ino && there.dev === ours.dev) return () => unlock(file, fd);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    closeSync(fd);
   }
+  throw new SocketInUse(path, `another server comes and goes at ${path}`);
 }
 
 /** Others must not be able to put a socket of their own in the place of ours. The folder is made if only it is missing. */
@@ -44,28 +49,10 @@ function checkFolder(folder: string): void {
   }
 }
 
-function lock(path: string): () => void {
-  const lockPath = `${path}.lock`;
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const fd = openSync(lockPath, LOCK_FLAGS, 0o600);
-    try {
-      if (!shm().lock(fd)) throw new SocketInUse(path, `another server uses ${path}`);
-      const ours = fstatSync(fd);
-      const there = lstatSync(lockPath, { throwIfNoEntry: false });
-      if (there !== undefined && there.ino === ours.ino && there.dev === ours.dev) return () => unlock(lockPath, fd);
-    } catch (error) {
-      closeSync(fd);
-      throw error;
-    }
-    closeSync(fd);
-  }
-  throw new SocketInUse(path, `another server comes and goes at ${path}`);
-}
-
 /** The file first, while the lock is held: whoever opened it in the meantime finds that it is no longer there. */
-function unlock(lockPath: string, fd: number): void {
+function unlock(file: string, fd: number): void {
   try {
-    unlinkSync(lockPath);
+    unlinkSync(file);
   } finally {
     closeSync(fd);
   }

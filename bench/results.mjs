@@ -1,0 +1,235 @@
+/**
+ * What is measured, each with its bar. A measure resolves to `{value, beside, ratio}`, or to `{skipped}` with what is missing. `ratio` is the number that the
+ * bar is put on: ours beside the yardstick, or the value itself where the bar is absolute.
+ */
+import { spawnSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from '../dist/client/index.js';
+import { startChild } from './child.mjs';
+import { compare, inTurns, median } from './measure.mjs';
+import { configurationFor, processorSeconds, residentMegabytes, spawnServer, withFolder, withServer } from './server.mjs';
+
+const TENANTS = Array.from({ length: 64 }, (_, index) => `tenant${index}`);
+const LOOK_MILLISECONDS = 2;
+
+/** Runs `work` with our server and a program with the SDK, and with the echo server and its client: four processes. */
+function withSockets(work) {
+  return withServer('emulated', ['alice', 'bob'], async (server, folder) => {
+    const [sdk, echoServer, echo] = [startChild('sdk-client.mjs'), startChild('echo-server.mjs'), startChild('echo-client.mjs')];
+    try {
+      await sdk.call('open', server.socket, 'alice');
+      const connectEcho = async (data) => {
+        const path = `${folder}/echo${data}.sock`;
+        await echoServer.call('listen', path, data);
+        await echo.call('open', path);
+      };
+      return await work(sdk, echo, connectEcho);
+    } finally {
+      await Promise.all([sdk.end(), echoServer.end(), echo.end()]);
+    }
+  });
+}
+
+const roundTrip = ({ rounds, scale }) =>
+  withSockets(async (sdk, echo, connectEcho) => {
+    await connectEcho(0);
+    const count = 5000 * scale;
+    const [ours, theirs] = await inTurns(
+      rounds,
+      () => sdk.call('roundTrips', count),
+      () => echo.call('roundTrips', count),
+    );
+    return [0.5, 0.99].map((share) => {
+      const pick = ({ p50, p99 }) => (share === 0.5 ? p50 : p99);
+      return compare(ours.map(pick), theirs.map(pick), (our, their) => their / our);
+    });
+  });
+
+const batches = ({ rounds, scale }) =>
+  withSockets(async (sdk, echo, connectEcho) => {
+    await connectEcho(0);
+    const [milliseconds, depth, requests] = [1000 * scale, 8, 64];
+    const values = await inTurns(
+      rounds,
+      () => sdk.call('batches', milliseconds, depth, requests),
+      () => echo.call('rate', milliseconds, depth, requests),
+    );
+    return compare(...values);
+  });
+
+const reads = ({ rounds, scale }) =>
+  withSockets(async (sdk, echo, connectEcho) => {
+    await connectEcho(4096);
+    const [milliseconds, depth] = [1000 * scale, 32];
+    const [ours, single, batched] = await inTurns(
+      rounds,
+      () => sdk.call('reads', milliseconds, depth),
+      () => echo.call('rate', milliseconds, depth, 1),
+      () => echo.call('rate', milliseconds, 1, depth),
+    );
+    return [compare(ours, single), compare(ours, batched)];
+  });
+
+/** From the start of the process until it says hello to a client, milliseconds. */
+const startOnce = () =>
+  withFolder(async (folder) => {
+    const start = performance.now();
+    const server = spawnServer(folder, configurationFor('emulated', ['alice', 'bob']));
+    try {
+      for (;;) {
+        try {
+          const client = await connect({ socket: server.socket, tenant: 'alice' });
+          const taken = performance.now() - start;
+          await client.close();
+          return taken;
+        } catch (error) {
+          if (error.code !== 'connectFailed') throw error;
+          await sleep(LOOK_MILLISECONDS);
+        }
+      }
+    } finally {
+      await server.ready();
+      await server.end();
+    }
+  });
+
+function startNode() {
+  const start = performance.now();
+  spawnSync(process.execPath, ['-e', '0']);
+  return performance.now() - start;
+}
+
+const absolute = (ours, theirs) => ({ ...compare(ours, theirs), ratio: median(ours) });
+
+async function start({ rounds }) {
+  const [ours, theirs] = await inTurns(2 * rounds, startOnce, startNode);
+  return absolute(ours, theirs);
+}
+
+/** Percent of a core over some seconds. */
+async function load(pid, seconds) {
+  const before = processorSeconds(pid);
+  await sleep(seconds * 1000);
+  return ((processorSeconds(pid) - before) / seconds) * 100;
+}
+
+async function idle({ scale }) {
+  const seconds = 10 * scale;
+  const ours = await withServer('emulated', ['alice', 'bob'], async (server) => {
+    const sdk = startChild('sdk-client.mjs');
+    try {
+      await sdk.call('open', server.socket, 'alice');
+      await sdk.call('roundTrips', 100);
+      await sleep(1000);
+      return await load(server.pid, seconds);
+    } finally {
+      await sdk.end();
+    }
+  });
+  const theirs = await withEcho(1, (pid) => load(pid, seconds));
+  return absolute([ours], [theirs]);
+}
+
+/** An echo server with so many connections. */
+function withEcho(connections, work) {
+  return withFolder(async (folder) => {
+    const [server, client] = [startChild('echo-server.mjs'), startChild('echo-client.mjs')];
+    try {
+      await server.call('listen', `${folder}/echo.sock`, 0);
+      for (let count = 0; count < connections; count++) await client.call('open', `${folder}/echo.sock`);
+      await client.call('roundTrips', 100);
+      return await work(server.pid);
+    } finally {
+      await Promise.all([server.end(), client.end()]);
+    }
+  });
+}
+
+async function memory() {
+  const ours = await withServer('emulated', TENANTS, async (server) => {
+    const sdk = startChild('sdk-client.mjs');
+    try {
+      await sdk.call('openAll', server.socket, TENANTS);
+      await sleep(1000);
+      return residentMegabytes(server.pid);
+    } finally {
+      await sdk.end();
+    }
+  });
+  const theirs = await withEcho(TENANTS.length, (pid) => residentMegabytes(pid));
+  return absolute([ours], [theirs]);
+}
+
+/** The same in both: reads of 4 KiB from QEMU's null device, four batches of eight in flight. */
+async function qemu({ rounds, scale }) {
+  const missing = ['qemu-system-x86_64', 'setpriv'].filter((program) => spawnSync(program, ['--version']).status !== 0);
+  if (missing.length > 0) return { skipped: `${missing.join(' and ')} is not there: install qemu-system-x86 and util-linux` };
+  return withServer('qemu', ['alice', 'bob'], async (server) => {
+    const [sdk, driver] = [startChild('sdk-client.mjs'), startChild('qemu-driver.mjs')];
+    try {
+      await sdk.call('open', server.socket, 'alice');
+      await driver.call('open', 4 * 2 ** 20);
+      const [milliseconds, depth, requests] = [1000 * scale, 4, 8];
+      const values = await inTurns(
+        rounds,
+        () => sdk.call('regionReads', milliseconds, depth, requests),
+        () => driver.call('rate', milliseconds, depth, requests),
+      );
+      await driver.call('close');
+      return compare(...values);
+    } finally {
+      await Promise.all([sdk.end(), driver.end()]);
+    }
+  });
+}
+
+async function engine({ rounds, scale }) {
+  const child = startChild('engine-cost.mjs');
+  try {
+    await child.call('open');
+    const count = 200_000 * scale;
+    await child.call('cost', 'write', count);
+    const [read, zeroes, call] = await inTurns(
+      rounds,
+      () => child.call('cost', 'read', count),
+      () => child.call('cost', 'writeZeroes', count),
+      () => child.call('getppid', count),
+    );
+    return [compare(zeroes, call), compare(read, call)];
+  } finally {
+    await child.end();
+  }
+}
+
+/**
+ * Each group is measured together. `results` of a group name what its measure resolves to, in order. `least` or `most` is the bar; without either, it is
+ * only reported.
+ */
+export const GROUPS = [
+  {
+    measure: roundTrip,
+    results: [
+      { name: 'socket-rtt-qd1', unit: 'us', beside: 'echo', least: 0.5 },
+      { name: 'socket-rtt-qd1-p99', unit: 'us', beside: 'echo' },
+    ],
+  },
+  { measure: batches, results: [{ name: 'socket-batch-64', unit: 'requests/s', beside: 'echo', least: 0.5 }] },
+  {
+    measure: reads,
+    results: [
+      { name: 'socket-read-4k-qd32', unit: 'requests/s', beside: 'echo', least: 0.4 },
+      { name: 'socket-read-4k-qd32-batched', unit: 'requests/s', beside: 'echo, 32 in a message' },
+    ],
+  },
+  { measure: start, results: [{ name: 'start', unit: 'ms', beside: 'node -e 0', most: 500 }] },
+  { measure: idle, results: [{ name: 'idle-cpu', unit: '% of a core', beside: 'echo server', most: 1 }] },
+  { measure: memory, results: [{ name: 'memory-64', unit: 'MB', beside: 'echo server', most: 150 }] },
+  { measure: qemu, results: [{ name: 'qemu-qd32', unit: 'requests/s', beside: 'driver alone', least: 0.5 }] },
+  {
+    measure: engine,
+    results: [
+      { name: 'engine-write-zeroes', unit: 'ns', beside: 'getppid' },
+      { name: 'engine-read-4k', unit: 'ns', beside: 'getppid' },
+    ],
+  },
+];
