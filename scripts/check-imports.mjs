@@ -25,7 +25,8 @@ const NEVER = [
 /** Only the loaders may name a compiled addon. */
 const LOADERS = /^native\//;
 
-const files = readdirSync(SRC, { recursive: true }).filter((file) => file.endsWith('.ts'));
+/** @type {string[]} */
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
 const problems = [];
 for (const file of files) {
   const text = readFileSync(join(SRC, file), 'utf8');
@@ -58,7 +59,14 @@ function* sources(node) {
     for (const child of node) yield* sources(child);
     return;
   }
-  const named = ['ImportDeclaration', 'ExportNamedDeclaration', 'ExportAllDeclaration', 'ImportExpression', 'TSImportType', 'TSExternalModuleReference'];
+  const named = [
+    'ImportDeclaration',
+    'ExportNamedDeclaration',
+    'ExportAllDeclaration',
+    'ImportExpression',
+    'TSImportType',
+    'TSExternalModuleReference',
+  ];
   const source = node.source ?? node.argument ?? node.expression;
   if (named.includes(node.type) && typeof (source?.value ?? source?.literal?.value) === 'string') {
     yield { specifier: source.value ?? source.literal.value, at: node.start };

@@ -1,5 +1,7 @@
 /** How a command fails: one line that says what, one that says what to do, and an exit status. */
 
+import { systemCode } from '../server/text.js';
+
 /** 0: done. 1: it failed. 2: the command line or the configuration is wrong. */
 export const Exit = { ok: 0, failed: 1, usage: 2 } as const;
 
@@ -20,6 +22,18 @@ interface Failure {
   readonly exitCode: number;
 }
 
+/** What to do about failed system calls. */
+const SYSTEM_REMEDIES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'stop the program that listens there, or choose another address or port',
+  EADDRNOTAVAIL: 'choose an address of this machine',
+  EACCES: 'run as a user who may, or change the rights of the file',
+  EPERM: 'run as a user who may, or change the rights of the file',
+  ENOENT: 'correct the path, or make what is missing',
+  ENOSPC: 'free space on the disk',
+  EROFS: 'choose a place that can be written to',
+  EMFILE: 'raise the limit of open files (ulimit -n)',
+};
+
 const DEFAULT_REMEDY = 'run the command with --help, or see docs/operations.md';
 
 /** Errors of the SDK end in `; what to do`. */
@@ -37,6 +51,8 @@ export function failureOf(error: unknown): Failure {
   const exitCode = error.name === 'ConfigError' ? Exit.usage : Exit.failed;
   const remedy = remedyOf(error);
   if (remedy !== undefined) return { what: error.message, remedy, exitCode };
+  const system = SYSTEM_REMEDIES[systemCode(error)];
+  if (system !== undefined) return { what: error.message, remedy: system, exitCode };
   if (error.name === 'ConfigError') return { what: error.message, remedy: 'correct the configuration; nothing was changed', exitCode };
   return { ...split(error.message), exitCode };
 }

@@ -220,6 +220,6 @@ describe.skipIf(!hasQemu)(`NVMe of ${qemuName}`, () => {
     const seen = new Uint8Array(shm().map(fd, 0, PAGE, true)).fill(0x33);
     disk.status();
     expect(seen.every((byte) => byte === 0x33)).toBe(true);
-    shm().unmap(seen.buffer as ArrayBuffer);
+    shm().unmap(seen.buffer);
   });
 });

@@ -50,7 +50,7 @@ interface Ready {
 
 interface LogLine {
   readonly level: string;
-  readonly msg: string;
+  readonly message: string;
   readonly [detail: string]: unknown;
 }
 

@@ -1,4 +1,5 @@
 /** What an embedded controller can be like: options with defaults, checked, and resolved to plain data. */
+import { resolve } from 'node:path';
 import { BUS_PAGES } from './addresses.js';
 import { type Fault, checkFault } from './faults.js';
 import type { ControllerShape, NamespaceShape } from './model/shape.js';
@@ -106,8 +107,9 @@ function placeNamespaces(options: readonly NamespaceOptions[]): { namespaces: Na
     let file = -1;
     let offset = 0;
     if (image !== undefined) {
-      file = paths.indexOf(image);
-      if (file < 0) file = paths.push(image) - 1;
+      const path = resolve(image);
+      file = paths.indexOf(path);
+      if (file < 0) file = paths.push(path) - 1;
       offset = whole(`${name}.imageOffset`, imageOffset ?? Math.ceil((ends[file] ?? 0) / PAGE) * PAGE, 0, Number.MAX_SAFE_INTEGER - bytes);
       if (offset % PAGE !== 0) throw new RangeError(`${name}.imageOffset must be a multiple of ${PAGE}, not ${offset}`);
       ends[file] = Math.max(ends[file] ?? 0, offset + bytes);

@@ -2,4 +2,4 @@
 export { NvmeDriver, type LogPage, type NvmeFacts, type NvmeOptions } from './driver.js';
 export { submitDeallocate, submitFlush, submitTransfer, submitWriteZeroes } from './io.js';
 export { QueuePair, type CompletionSink } from './queue-pair.js';
-export { COMPLETION_BYTES, EventType, NoticeEvent, NvmOpcode, SUBMISSION_BYTES, Status, statusName } from './spec/index.js';
+export { COMPLETION_BYTES, EventType, NoticeEvent, NvmOpcode, SUBMISSION_BYTES, Status } from './spec/index.js';

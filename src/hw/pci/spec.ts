@@ -26,7 +26,7 @@ export const Header = {
 export const CONFIG_BYTES = 256;
 export const EXTENDED_CONFIG_BYTES = 4096;
 export const BAR_COUNT = 6;
-/** Multi-function bit and layout of the header type byte. */
+/** Multi-function bit and layout of the header type byte. @spec */
 export const HEADER_TYPE_MASK = 0x7f;
 /** A vendor id that nobody has: no function answers. */
 export const NO_DEVICE = 0xffff;
@@ -40,7 +40,7 @@ export const StatusBit = { interrupt: 0x0008, capabilities: 0x0010, masterAbort:
 export const BarBit = { io: 0x1, type64: 0x4, typeMask: 0x6, prefetchable: 0x8 } as const;
 export const BAR_MEMORY_MASK = 0xffff_fff0;
 export const BAR_IO_MASK = 0xffff_fffc;
-/** Bit 0 of the expansion ROM register. */
+/** Bit 0 of the expansion ROM register. @spec */
 export const ROM_ENABLE = 0x1;
 
 /** Class codes: class << 16 | subclass << 8 | programming interface. */

@@ -202,9 +202,7 @@ export class Domain {
 
   async #detachAll(engine: EngineHost): Promise<void> {
     const attached = [...this.#regions.values()].filter((region) => region.attached.has(engine));
-    const results = await Promise.allSettled(
-      attached.map((region) => within(region.forceDetach(engine), DETACH_MILLISECONDS, 'detaching memory')),
-    );
+    const results = await Promise.allSettled(attached.map((region) => within(region.forceDetach(engine), DETACH_MILLISECONDS, 'detaching memory')));
     for (const result of results) {
       if (result.status === 'fulfilled') continue;
       this.#options.log.warn('memory stays attached', { domain: this.number, device: engine.name, error: messageOf(result.reason) });

@@ -38,7 +38,15 @@ export interface SessionStatus {
   /** Milliseconds since the epoch. */
   readonly since: number;
   readonly domain: number | undefined;
-  readonly leases: readonly { lease: number; device: string; mode: string; queues: string; generation: number; openQueues: number; inFlight: number }[];
+  readonly leases: readonly {
+    lease: number;
+    device: string;
+    mode: string;
+    queues: string;
+    generation: number;
+    openQueues: number;
+    inFlight: number;
+  }[];
   /** Bytes that the peer has not read yet. */
   readonly waitingBytes: number;
   /** It is being taken down. */

@@ -12,7 +12,10 @@ const hasSameRights = (one: ShareGrant, other: ShareGrant): boolean => one.acces
  * The shares that a lease goes on with under a new grant: the windows that it knows, at the indices that it knows, with the rights of now. Undefined
  * when a window is gone or lies elsewhere: an index never comes to mean other blocks.
  */
-export function continuedShares(lease: Pick<SessionLease, 'shares' | 'mode' | 'queueKind'>, grant: DeviceGrant | undefined): ShareGrant[] | undefined {
+export function continuedShares(
+  lease: Pick<SessionLease, 'shares' | 'mode' | 'queueKind'>,
+  grant: DeviceGrant | undefined,
+): ShareGrant[] | undefined {
   if (grant === undefined || !grant.modes.includes(lease.mode) || !grant.queues.includes(lease.queueKind)) return undefined;
   const continued: ShareGrant[] = [];
   for (const share of lease.shares) {

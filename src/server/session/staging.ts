@@ -100,7 +100,7 @@ export class Staging {
   /** First page of `pages` free ones in [from, to), or -1. Runs are stepped over whole. */
   #find(from: number, to: number, pages: number): number {
     let start = from;
-    for (let page = from; page < to; ) {
+    for (let page = from; page < to;) {
       const run = this.#run[page];
       page += run === 0 ? 1 : run;
       if (run !== 0) start = page;

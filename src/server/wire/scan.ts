@@ -19,9 +19,7 @@ const MAX_ITEMS = 256;
 const MAX_TEXT_BYTES = 4 * MAX_TEXT;
 
 /** Length of what follows the first byte 0xc0 + index, for the types whose length is fixed; -1 for the others. */
-const FIXED_BYTES = [
-  0, -1, 0, 0, -1, -1, -1, -1, -1, -1, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-];
+const FIXED_BYTES = [0, -1, 0, 0, -1, -1, -1, -1, -1, -1, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1];
 
 const malformed = (at: number, what: string): Refusal => new Refusal('malformed', '', `${what} at byte ${at}`);
 

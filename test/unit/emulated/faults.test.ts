@@ -74,7 +74,7 @@ describe('actions', () => {
     const completion = await host.io(pair, flush);
     expect(completion).toMatchObject({ status: 0, submissionHead: 2 });
     expect(await host.admin({ opcode: AdminOpcode.abort, words: { [Sqe.cdw10]: (1 | (lost << 16)) >>> 0 } })).toMatchObject({ status: 0, dword0: 1 });
-    await host.deletePair(pair);
+    await host.admin({ opcode: AdminOpcode.deleteSubmissionQueue, words: { [Sqe.cdw10]: 1 } });
     expect(host.peek(pair.completion)).toBeUndefined();
   });
 

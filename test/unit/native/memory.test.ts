@@ -38,8 +38,8 @@ test('mappings of a file share their bytes, at their offsets', () => {
   all[8191] = 0x5a;
   expect([second[0], second[4095]]).toEqual([0xa5, 0x5a]);
   expect(mappingsOf('shared').map((line) => line.split(' ')[1]).sort()).toEqual(['r--s', 'rw-s']); // prettier-ignore
-  shm().unmap(second.buffer as ArrayBuffer);
-  shm().unmap(all.buffer as ArrayBuffer);
+  shm().unmap(second.buffer);
+  shm().unmap(all.buffer);
 });
 
 test('a mapping lies inside its file', () => {
@@ -143,8 +143,8 @@ test('seals: no shrinking, no growing, then no new way to write', () => {
   const reader = new Uint8Array(shm().map(fd, 0, 4096, false));
   expect(reader[0]).toBe(42);
   expect(() => shm().addSeals(fd, Seal.write)).toThrow(expect.objectContaining({ code: 'EPERM' }));
-  shm().unmap(before.buffer as ArrayBuffer);
-  shm().unmap(reader.buffer as ArrayBuffer);
+  shm().unmap(before.buffer);
+  shm().unmap(reader.buffer);
 });
 
 test('seals are refused outside their bits, and on files that have none', () => {
@@ -169,5 +169,5 @@ test('a thread maps what another made; what it leaves behind is unmapped when it
   expect(await Promise.all(threads.map(resultOf))).toEqual([4096, 4096, 4096, 4096]);
   expect([...mine.subarray(0, 4)]).toEqual([0x80, 0x81, 0x82, 0x83]);
   expect(mappingsOf('threads')).toHaveLength(1);
-  shm().unmap(mine.buffer as ArrayBuffer);
+  shm().unmap(mine.buffer);
 });

@@ -113,7 +113,12 @@ describe('asyncapi.json', () => {
     const { domain } = await call('setDomain');
     const { lease, generation } = await call('openDevice', { device: 'nvme0', mode: 'shared', queues: 'own' });
     const { queue } = await call('openQueue', { lease, entries: 64 });
-    const ready = Object.assign(client, { lease: lease as number, generation: generation as number, queue: queue as number, domain: domain as number });
+    const ready = Object.assign(client, {
+      lease: lease as number,
+      generation: generation as number,
+      queue: queue as number,
+      domain: domain as number,
+    });
     const { region } = await call('mapMemory', { bytes: 4_096 });
     await call('writeMemory', { region, offset: 0, data: Buffer.alloc(8) });
     await call('readMemory', { region, offset: 0, length: 8 });
@@ -141,7 +146,9 @@ describe('asyncapi.json', () => {
     const drain = world.sessions.drain(10);
     await client.event('draining');
     await drain;
-    const fromServer = Object.keys(asyncApi.components.messages).filter((name) => /Answer$|Event$/.test(name) || name === 'completions' || name === 'error');
+    const fromServer = Object.keys(asyncApi.components.messages).filter(
+      (name) => /Answer$|Event$/.test(name) || name === 'completions' || name === 'error',
+    );
     expect([...seen.keys()].toSorted()).toEqual(fromServer.toSorted());
   });
 });

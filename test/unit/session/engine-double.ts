@@ -4,16 +4,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { shm } from '../../../src/native/shm.js';
-import {
-  ALL_OPERATIONS,
-  COMPLETION_WORDS,
-  Code,
-  CompletionWord,
-  ENTRY_WORDS,
-  EntryWord,
-  Operation,
-  Right,
-} from '../../../src/protocol/index.js';
+import { ALL_OPERATIONS, COMPLETION_WORDS, Code, CompletionWord, ENTRY_WORDS, EntryWord, Operation, Right } from '../../../src/protocol/index.js';
 import {
   type CounterView,
   type DeviceFacts,

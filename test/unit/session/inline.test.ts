@@ -165,7 +165,13 @@ describe('staging memory', () => {
       const count = 1 + random(20);
       const requests = Array.from({ length: count }, (_, tag) => {
         const blocks = 1 + random(90);
-        return { blocks, length: blocks * 512, tag: BigInt(tag), lba: BigInt(random(100)), operation: random(2) === 0 ? Operation.read : Operation.write };
+        return {
+          blocks,
+          length: blocks * 512,
+          tag: BigInt(tag),
+          lba: BigInt(random(100)),
+          operation: random(2) === 0 ? Operation.read : Operation.write,
+        };
       });
       const bytes = requests.reduce((sum, { operation, length }) => sum + (operation === Operation.write ? length : 0), 0);
       submit(client, entries(client, ...requests), bytes === 0 ? undefined : randomBytes(bytes));

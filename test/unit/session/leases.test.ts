@@ -69,7 +69,15 @@ describe('leases', () => {
     const client = await world.session();
     const { domain } = await client.call('setDomain');
     const lease = await client.call('openDevice', SHARED);
-    expect(lease).toMatchObject({ device: 'nvme0', mode: 'shared', queues: 'own', generation: 7, vectors: 4, maxInFlight: 1_024, shares: [{ maxBlocks: 256 }] });
+    expect(lease).toMatchObject({
+      device: 'nvme0',
+      mode: 'shared',
+      queues: 'own',
+      generation: 7,
+      vectors: 4,
+      maxInFlight: 1_024,
+      shares: [{ maxBlocks: 256 }],
+    });
     expect([...world.engine.leases.values()]).toMatchObject([{ tenantName: 'alice', session: 1, domain, maxQueues: 4, weight: 100, mode: 'shared' }]);
     const queue = await client.call('openQueue', { lease: lease['lease'], entries: 16 });
     expect(queue).toMatchObject({ queue: 0, entries: 16, ringVersion: 1, requestBytes: 4_096 + 1_024, completionBytes: 4_096 + 512, vector: 0 });
@@ -91,7 +99,10 @@ describe('leases', () => {
     world.directory = directoryOf({ alice: { grants } }, ['nvme0']);
     const client = await world.session();
     await client.call('setDomain');
-    expect(await client.refusal('openDevice', { device: 'nvme0', mode: 'exclusive', queues: 'shared' })).toMatchObject({ name: 'notInGrant', field: 'mode' });
+    expect(await client.refusal('openDevice', { device: 'nvme0', mode: 'exclusive', queues: 'shared' })).toMatchObject({
+      name: 'notInGrant',
+      field: 'mode',
+    });
     expect(await client.refusal('openDevice', SHARED)).toMatchObject({ name: 'notInGrant', field: 'queues', value: 'own' });
     expect(world.engine.leases.size).toBe(0);
   });

@@ -295,7 +295,9 @@ describe('TCP', () => {
 
   it('has no port that another listener has', async () => {
     const { port } = await tcp();
-    await expect(listenTcp({ host: '127.0.0.1', port, tls: undefined, sessions: sink, limits: LIMITS, log: silentLog })).rejects.toThrow('EADDRINUSE');
+    await expect(listenTcp({ host: '127.0.0.1', port, tls: undefined, sessions: sink, limits: LIMITS, log: silentLog })).rejects.toThrow(
+      'EADDRINUSE',
+    );
   });
 });
 
@@ -324,7 +326,9 @@ it('a session over TCP has no credentials but its token', async () => {
   try {
     const [bad, good] = clients;
     await Promise.all(clients.map(({ opened }) => opened));
-    await expect(bad.call('hello', { version: 1, tenant: 'alice', token: 'wrong' })).rejects.toMatchObject({ fields: { name: 'authenticationFailed' } });
+    await expect(bad.call('hello', { version: 1, tenant: 'alice', token: 'wrong' })).rejects.toMatchObject({
+      fields: { name: 'authenticationFailed' },
+    });
     expect(await good.call('hello', { version: 1, tenant: 'alice', token: 'a-long-secret-token' })).toMatchObject({ isolation: 'token' });
     expect(world.sessions.list().filter(({ tenant }) => tenant === 'alice')).toMatchObject([{ peer: { transport: 'tcp' }, isolation: 'token' }]);
     expect(JSON.stringify([world.audit, world.sessions.list()])).not.toMatch(/wrong|secret/);

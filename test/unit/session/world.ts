@@ -53,7 +53,9 @@ export interface TenantSpec extends Partial<Omit<Tenant, 'limits' | 'index' | 'n
 /** A directory in which the token, or else the name, proves a tenant. */
 export function directoryOf(specs: Readonly<Record<string, TenantSpec>>, devices: readonly string[]): TenantDirectory {
   const all = Object.entries(specs).map(([name, spec], index): Tenant => {
-    const grants = devices.map((device) => [device, { device, shares: [share('data')], modes: ['shared', 'exclusive'], queues: ['own', 'shared'] }] as const);
+    const grants = devices.map(
+      (device) => [device, { device, shares: [share('data')], modes: ['shared', 'exclusive'], queues: ['own', 'shared'] }] as const,
+    );
     return {
       index,
       name,

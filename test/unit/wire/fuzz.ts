@@ -46,7 +46,8 @@ export function randomMessage(random: (limit: number) => number): Record<string,
   };
   const message: Record<string, unknown> = { type: random(20) === 0 ? value(0) : TYPES[random(TYPES.length)] };
   if (random(10) > 0) message['id'] = random(10) === 0 ? value(0) : 1 + random(1_000_000);
-  for (let count = random(5); count > 0; count--) Object.defineProperty(message, FIELDS[random(FIELDS.length)], { value: value(0), enumerable: true, configurable: true });
+  for (let count = random(5); count > 0; count--)
+    Object.defineProperty(message, FIELDS[random(FIELDS.length)], { value: value(0), enumerable: true, configurable: true });
   return message;
 }
 

@@ -1,14 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import {
-  ENTRY_BYTES,
-  MAX_BATCH,
-  MAX_REGION_BYTES,
-  MAX_RING_ENTRIES,
-  MAX_TEXT,
-  type RequestType,
-} from '../../../src/protocol/index.js';
+import { ENTRY_BYTES, MAX_BATCH, MAX_REGION_BYTES, MAX_RING_ENTRIES, MAX_TEXT, type RequestType } from '../../../src/protocol/index.js';
 import { Refusal } from '../../../src/server/engine/api.js';
-import { MAX_DATA_BYTES, REQUEST_FIELDS, type Rule, decode, guardId, guardRequest, guardSubmit, isRequestType } from '../../../src/server/wire/index.js';
+import {
+  MAX_DATA_BYTES,
+  REQUEST_FIELDS,
+  type Rule,
+  decode,
+  guardId,
+  guardRequest,
+  guardSubmit,
+  isRequestType,
+} from '../../../src/server/wire/index.js';
 import { EXAMPLES, REQUEST_TYPES } from './examples.js';
 import { fuzzed } from './fuzz.js';
 

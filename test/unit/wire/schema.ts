@@ -34,7 +34,11 @@ export interface AsyncApi {
   readonly operations: Readonly<
     Record<
       string,
-      { readonly action: string; readonly messages: readonly { readonly $ref: string }[]; readonly reply?: { readonly messages: readonly { readonly $ref: string }[] } }
+      {
+        readonly action: string;
+        readonly messages: readonly { readonly $ref: string }[];
+        readonly reply?: { readonly messages: readonly { readonly $ref: string }[] };
+      }
     >
   >;
   readonly components: { readonly messages: Readonly<Record<string, DocumentedMessage>>; readonly schemas: Readonly<Record<string, Schema>> };

@@ -11,8 +11,5 @@ export interface Handler<Type extends RequestType> {
   /** Refused while the server drains. */
   readonly isNewWork: boolean;
   /** Throws a Refusal, or what the engine threw. */
-  handle(
-    session: Session,
-    request: Requests[Type] & { readonly id: number },
-  ): Answers[Type] | typeof LATER | Promise<Answers[Type] | typeof LATER>;
+  handle(session: Session, request: Requests[Type] & { readonly id: number }): Answers[Type] | typeof LATER | Promise<Answers[Type] | typeof LATER>;
 }
