@@ -118,6 +118,9 @@ export class LiveConfiguration {
   async #follow(): Promise<void> {
     this.#directory = this.#newDirectory();
     try {
+      for (const engine of this.#options.engines.values()) {
+        await Promise.all(this.#directory.all.map(({ index, weight, rates }) => engine.setTenant(index, weight, rates)));
+      }
       await this.onPolicy();
     } catch (error) {
       this.#options.log.error('sessions could not follow the new configuration', { error: messageOf(error) });

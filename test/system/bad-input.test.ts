@@ -24,6 +24,7 @@ function expectFailure(result: Result, status: 1 | 2, what: RegExp, remedy: RegE
   const [, error = '', advice = ''] = /^error: ([^]*?)\n +do: (.*)\n$/m.exec(result.stderr) ?? [];
   expect(error, result.stderr).toMatch(what);
   expect(`${error}\n${advice}`).toMatch(remedy);
+  expect(advice, 'advice that fits').not.toMatch(/--help/);
   expect(result.stderr, 'no stack').not.toMatch(/^\s+at .*:\d+/m);
 }
 
@@ -123,11 +124,8 @@ describe('a device that cannot be had', () => {
     mkdirSync(space.path('folder'));
     const folder = configuration({ devices: [device({}, { image: 'folder' })] });
     const nowhere = configuration({ devices: [device({}, { image: 'nowhere/image' })] });
-    for (const config of [folder, nowhere]) {
-      const result = await failed(space, config);
-      expect([1, 2]).toContain(result.status);
-      expectFailure(result, result.status === 1 ? 1 : 2, /folder|nowhere/, /./);
-    }
+    expectFailure(await failed(space, folder), 2, /namespaces\[0\]\.image: .*folder is not a plain file/, /name a file/);
+    expectFailure(await failed(space, nowhere), 2, /namespaces\[0\]\.image: the folder .*nowhere is not there/, /make it/);
     expect(existsSync(space.path('nowhere'))).toBe(false);
   });
 });
@@ -143,7 +141,7 @@ describe('a place that is taken', () => {
       listen: { unix: { path: name === 'server.sock' ? name : 'other.sock' } },
       admin: { path: name === 'admin.sock' ? name : 'other-admin.sock' },
     };
-    expectFailure(await failed(space, space.file('other.json', configuration(other))), 1, new RegExp(`a server is listening at .*${name}`), /./);
+    expectFailure(await failed(space, space.file('other.json', configuration(other))), 1, new RegExp(`a server is listening at .*${name}`), /stop that server/);
     expect(existsSync(space.path('other-state')), 'nothing was made').toBe(false);
     expectFailure(await failed(space, configuration()), 1, /listening at/, /stop|other/);
     await workload.stop();
@@ -162,7 +160,7 @@ describe('a place that is taken', () => {
     const first = await Server.start(space);
     const other = { listen: { unix: { path: 'other.sock' } }, admin: { path: 'other-admin.sock' } };
     const result = await failed(space, space.file('other.json', configuration(other)));
-    expectFailure(result, 1, new RegExp(`process ${first.ready.pid}.* uses the state folder`), /./);
+    expectFailure(result, 1, new RegExp(`process ${first.ready.pid}.* uses the state folder`), /stop that server/);
     expect(await first.stop()).toEqual({ status: 0, signal: null });
   });
 
@@ -202,7 +200,7 @@ describe('a place that is taken', () => {
   it('something that is no socket is left alone', async () => {
     const space = workspace();
     space.file('server.sock', 'precious');
-    expectFailure(await failed(space, configuration()), 1, /server\.sock.* not a socket/, /./);
+    expectFailure(await failed(space, configuration()), 1, /server\.sock.* not a socket/, /another path/);
     expect(readFileSync(space.path('server.sock'), 'utf8')).toBe('precious');
   });
 });
@@ -211,7 +209,7 @@ describe('a state folder that cannot be used', () => {
   it('is a file', async () => {
     const space = workspace();
     space.file('state', 'precious');
-    expectFailure(await failed(space, configuration()), 1, /state/, /./);
+    expectFailure(await failed(space, configuration()), 1, /EEXIST.*state|state.*not a folder/, /move|another path/);
     expect(readFileSync(space.path('state'), 'utf8')).toBe('precious');
   });
 
@@ -236,7 +234,7 @@ describe('a state folder that cannot be used', () => {
     mkdirSync(space.path('state'), { mode: 0o700 });
     const file = space.file('ringwarden.json', configuration());
     const result = await failed(space, file, { under: other });
-    expectFailure(result, 1, /state.*(EACCES|permission)|(EACCES|permission).*state/i, /./);
+    expectFailure(result, 1, /EACCES.*\/state/, /rights|may/);
   });
 });
 
@@ -288,7 +286,7 @@ describe('a full disk under the image', () => {
     const filler = spawnSync('dd', ['if=/dev/zero', `of=${folder}/filler`, 'bs=4096']);
     expect(filler.status).not.toBe(0);
     const config = configuration({ state: 'disk/state', devices: [onImage] });
-    expectFailure(await failed(space, config), 1, /ENOSPC|no space/i, /./);
+    expectFailure(await failed(space, config), 1, /ENOSPC/, /free/);
     expect(existsSync(space.path('server.sock'))).toBe(false);
   });
 });
@@ -298,7 +296,7 @@ describe('a command that cannot be carried out', () => {
     [['list', '--tenant', 'alice', '--socket', 'none.sock'], 1, /none\.sock/, /serve/],
     [['status', '--admin-socket', 'none.sock'], 1, /no server listens at none\.sock/, /serve/],
     [['list', '--tenant', 'alice', '--token-file', 'none.token'], 2, /none\.token/, /name a file/],
-    [['copy', 'a', 'b'], 2, /./, /./],
+    [['copy', 'a', 'b'], 2, /neither argument is a share/, /DEVICE\/SHARE/],
   ];
   it.each(cases)('ringwarden %j', async (args, status, what, remedy) => {
     expectFailure(await workspace().ringwarden(args), status, what, remedy);
@@ -317,8 +315,8 @@ describe('a command that cannot be carried out', () => {
     const server = await Server.start(space);
     await expect(server.connect('mallory')).rejects.toMatchObject({ name: 'RefusedError', code: 'authenticationFailed' });
     const socket = ['--socket', space.path('server.sock')];
-    expectFailure(await space.ringwarden(['list', '--tenant', 'mallory', ...socket]), 1, /authent|tenant|know/i, /./);
-    expectFailure(await space.ringwarden(['copy', '/etc/hostname', 'nvme7/data', '--tenant', 'alice', ...socket]), 1, /nvme7/, /./);
+    expectFailure(await space.ringwarden(['list', '--tenant', 'mallory', ...socket]), 1, /no tenant has these credentials/, /tenant name/);
+    expectFailure(await space.ringwarden(['copy', '/etc/hostname', 'nvme7/data', '--tenant', 'alice', ...socket]), 1, /nvme7/, /nvme0\/data/);
     expect(await server.stop()).toEqual({ status: 0, signal: null });
   });
 

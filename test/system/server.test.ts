@@ -299,7 +299,7 @@ describe.skipIf(!canChangeUser)(`peer credentials${why}`, () => {
   });
 
   const ASK = `const { get } = require('node:http');
-get({ socketPath: process.argv[1], path: '/status' }, (response) => console.log(response.statusCode)).on('error', (error) => console.log(error.code));`;
+get({ socketPath: process.argv[1], path: '/status', agent: false }, (response) => console.log(response.resume().statusCode)).on('error', (error) => console.log(error.code));`;
 
   it('keep others from the admin socket, whatever the mode of its file', async () => {
     const space = workspace();

@@ -50,28 +50,31 @@ export class MemoryTable {
     const buffer = shm().map(fd, 0, bytes, true);
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     const memory = new AttachedMemory(slot, buffer, pageLow, pageHigh);
+    let hasAddresses = false;
+    let attached = false;
     try {
       this.#addresses.take(pageLow, pageHigh, options.contiguous ?? false);
-    } catch (error) {
-      this.#unmap(memory);
-      throw error;
-    }
-    try {
+      hasAddresses = true;
       yield* this.#link.attach({ slot, fd, buffer, pageLow, pageHigh, owner: options.owner ?? '' });
-    } catch (error) {
-      this.#addresses.giveBack(pageLow, pageHigh);
-      this.#unmap(memory);
-      throw error;
+      attached = true;
+      this.#attached.add(memory);
+      return memory;
+    } finally {
+      // Also when the task is given up.
+      if (!attached && hasAddresses) this.#addresses.giveBack(pageLow, pageHigh);
+      if (!attached) this.#unmap(memory);
     }
-    this.#attached.add(memory);
-    return memory;
   }
 
   *detach(memory: DmaMemory): Task<void> {
     if (!(memory instanceof AttachedMemory) || !this.#attached.delete(memory)) throw new HardwareError('protocol', 'the memory is not attached here');
-    yield* this.#link.detach(memory.slot);
-    this.#addresses.giveBack(memory.pageLow, memory.pageHigh);
-    this.#unmap(memory);
+    try {
+      yield* this.#link.detach(memory.slot);
+    } finally {
+      // Even if nobody waited for the machine: it lets go before it sees anything that is attached later.
+      this.#addresses.giveBack(memory.pageLow, memory.pageHigh);
+      this.#unmap(memory);
+    }
   }
 
   /** Unmaps everything here; the machine is let go of by its link. */

@@ -23,6 +23,8 @@ export class RemoteLink implements Link {
   readonly #freeSlots: number[] = Array.from({ length: ANSWER_SLOTS }, (_, index) => index);
   readonly #slots = new Set<number>();
   #areaTaken = false;
+  #areaSlot = 0;
+  #areaSequence: number;
   #failure: string | undefined;
 
   constructor(handle: EmulatedHandle) {
@@ -31,6 +33,7 @@ export class RemoteLink implements Link {
     this.counters = this.#shared.counters;
     // Sequences go on where an earlier opener of the same handle left off.
     for (let slot = 0; slot < ANSWER_SLOTS; slot++) this.#sequences[slot] = this.#shared.answers[slot * ANSWER_WORDS + Answer.sequence];
+    this.#areaSequence = this.#sequences[this.#areaSlot];
   }
 
   get failure(): string | undefined {
@@ -59,28 +62,35 @@ export class RemoteLink implements Link {
   }
 
   *attach(memory: LinkMemory): Task<void> {
+    let attached = false;
     yield* this.#takeArea();
     try {
       const pages = memory.pageLow.length;
       const request = { slot: memory.slot, fd: memory.fd, bytes: pages * 4096, owner: memory.owner };
-      yield* this.#ask(Kind.attach, 0, this.#shared.putText(JSON.stringify(request)), 0);
       this.#slots.add(memory.slot);
+      yield* this.#askWithArea(Kind.attach, 0, this.#shared.putText(JSON.stringify(request)), 0);
       for (let first = 0; first < pages; first += AREA_PAGES) yield* this.#sendPages(memory, first, Math.min(AREA_PAGES, pages - first));
+      attached = true;
     } finally {
       this.#areaTaken = false;
+      if (!attached) this.#letGo(memory.slot);
     }
   }
 
   *detach(slot: number): Task<void> {
     this.#slots.delete(slot);
-    // A thread that ended reaches no memory.
-    if (this.failure === undefined) yield* this.#ask(Kind.detach, slot, 0, 0);
+    try {
+      if (this.failure === undefined) yield* this.#ask(Kind.detach, slot, 0, 0);
+    } catch (error) {
+      // A thread that ended reaches no memory.
+      if (this.failure === undefined) throw error;
+    }
   }
 
   *control(request: ControlRequest): Task<unknown> {
     yield* this.#takeArea();
     try {
-      const length = yield* this.#ask(Kind.control, 0, this.#shared.putText(JSON.stringify(request)), 0);
+      const length = yield* this.#askWithArea(Kind.control, 0, this.#shared.putText(JSON.stringify(request)), 0);
       const answer: unknown = JSON.parse(this.#shared.takeText(length));
       return answer ?? undefined;
     } finally {
@@ -94,31 +104,48 @@ export class RemoteLink implements Link {
 
   /** Detaches everything, without waiting for it: whoever ends the thread does. */
   dispose(): void {
-    if (this.failure !== undefined) return;
-    for (const slot of this.#slots) this.#put(Kind.detach, slot, 0, 0, ANSWER_SLOTS, 0);
-    this.#slots.clear();
+    for (const slot of this.#slots) this.#letGo(slot);
+  }
+
+  /** Detaches without waiting. What is attached in the same place later is attached after it. */
+  #letGo(slot: number): void {
+    this.#slots.delete(slot);
+    if (this.failure === undefined) this.#put(Kind.detach, slot, 0, 0, ANSWER_SLOTS, 0);
   }
 
   *#sendPages(memory: LinkMemory, first: number, count: number): Task<void> {
     const words = this.#shared.areaWords;
     words.set(memory.pageLow.subarray(first, first + count), 0);
     words.set(memory.pageHigh.subarray(first, first + count), AREA_PAGES);
-    yield* this.#ask(Kind.pages, memory.slot, first, count);
+    yield* this.#askWithArea(Kind.pages, memory.slot, first, count);
   }
 
+  /** The area is free when nobody here uses it, and the last request that named it was answered, even if nobody waited for that. */
   *#takeArea(): Task<void> {
-    while (this.#areaTaken) yield 0;
+    while (this.failure === undefined && (this.#areaTaken || !this.#isAnswered(this.#areaSlot, this.#areaSequence))) yield 0;
     this.#areaTaken = true;
   }
 
+  *#askWithArea(kind: number, offset: number, low: number, high: number): Task<number> {
+    return yield* this.#ask(kind, offset, low, high, true);
+  }
+
+  #isAnswered(slot: number, sequence: number): boolean {
+    return ((Atomics.load(this.#shared.answers, slot * ANSWER_WORDS + Answer.sequence) - sequence) | 0) >= 0;
+  }
+
   /** Puts a request into the queue and waits for its answer. The low word of it is the result. */
-  *#ask(kind: number, offset: number, low: number, high: number): Task<number> {
+  *#ask(kind: number, offset: number, low: number, high: number, usesArea = false): Task<number> {
     while (this.#freeSlots.length === 0) yield 0;
     const slot = this.#freeSlots.pop() ?? 0;
     try {
       const sequence = (this.#sequences[slot] + 1) | 0;
       this.#sequences[slot] = sequence;
       this.#put(kind, offset, low, high, slot, sequence);
+      if (usesArea) {
+        this.#areaSlot = slot;
+        this.#areaSequence = sequence;
+      }
       return yield* this.#answer(slot, sequence);
     } finally {
       // An answer that comes after this has an earlier sequence than the slot's next user waits for.
@@ -131,8 +158,8 @@ export class RemoteLink implements Link {
     const at = slot * ANSWER_WORDS;
     const deadline = systemClock() + ANSWER_MS;
     while (Atomics.load(answers, at + Answer.sequence) !== sequence) {
+      if (systemClock() >= deadline) this.#failure ??= `the device model did not answer within ${ANSWER_MS} ms`;
       if (this.failure !== undefined) throw new HardwareError('lost', this.failure);
-      if (systemClock() >= deadline) throw new HardwareError('timeout', `the device model did not answer within ${ANSWER_MS} ms`);
       yield 0;
     }
     const low = answers[at + Answer.low];

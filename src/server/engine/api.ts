@@ -173,6 +173,8 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
   bindVector(lease: number, vector: number, enable: boolean): Promise<void>;
   /** The grant changed: replaced as a whole; an empty list revokes. */
   replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void>;
+  /** Weight and rates of a tenant as the configuration has them now; in force at once for the leases that it holds. */
+  setTenant(tenant: number, weight: number, rates: Rates): Promise<void>;
 
   /** Makes a memory file of the domain reachable for the device under `handle`. The descriptor stays the caller's, open until `detachRegion` is done. */
   attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): Promise<void>;

@@ -1,5 +1,5 @@
 /** What the main thread asks of an engine thread, and what it is told: messages of a port, for the control plane only. */
-import type { DeviceFacts, DeviceReport, EngineEvents, OpenLease, OpenedLease, OpenedQueue, ShareGrant } from './api.js';
+import type { DeviceFacts, DeviceReport, EngineEvents, OpenLease, OpenedLease, OpenedQueue, Rates, ShareGrant } from './api.js';
 import type { ChannelMemory } from './channel.js';
 import type { SignalHandles } from './signals.js';
 
@@ -12,6 +12,7 @@ export interface EngineMethods {
   resetLease(lease: number): number;
   bindVector(lease: number, vector: number, enable: boolean): void;
   replaceGrant(lease: number, shares: readonly ShareGrant[]): void;
+  setTenant(tenant: number, weight: number, rates: Rates): void;
   attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): void;
   detachRegion(domain: number, handle: number, force: boolean): void;
   regionInFlight(domain: number, handle: number): number;

@@ -4,7 +4,18 @@ import { randomInt } from 'node:crypto';
 import type { MessagePort, Worker } from 'node:worker_threads';
 import { HardwareError } from '../../hw/task.js';
 import type { PreparedBacking } from '../../hw/backing.js';
-import type { CounterView, DeviceFacts, DeviceReport, EngineEvents, EngineHost, OpenLease, OpenedLease, OpenedQueue, ShareGrant } from './api.js';
+import type {
+  CounterView,
+  DeviceFacts,
+  DeviceReport,
+  EngineEvents,
+  EngineHost,
+  OpenLease,
+  OpenedLease,
+  OpenedQueue,
+  Rates,
+  ShareGrant,
+} from './api.js';
 import { Refusal } from './api.js';
 import { Channel, createChannelMemory } from './channel.js';
 import { MAX_CHANNELS, type ControlRequest, type EngineMessage, type EngineMethod, type EngineMethods } from './control.js';
@@ -44,6 +55,8 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
   readonly #channels: (Channel | undefined)[] = [];
   /** Channel numbers of each lease's queues. */
   readonly #queues = new Map<number, Map<number, number>>();
+  /** Why calls fail once the thread has ended by itself. */
+  readonly #gone: HardwareError;
   #nextId = 1;
   #ended: Error | undefined;
   #closing: Promise<void> | undefined;
@@ -53,9 +66,10 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     this.name = parts.name;
     this.facts = parts.facts;
     this.#parts = parts;
+    this.#gone = new HardwareError('lost', `the engine of ${parts.name} has ended`);
     parts.port.on('message', (message: EngineMessage) => this.#take(message));
     parts.worker.on('error', (error) => this.#end(error));
-    parts.worker.on('exit', () => this.#end(new HardwareError('lost', `the engine of ${this.name} has ended`)));
+    parts.worker.on('exit', () => this.#end(this.#gone));
   }
 
   get counters(): CounterView {
@@ -110,6 +124,10 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#call('replaceGrant', [lease, shares]);
   }
 
+  setTenant(tenant: number, weight: number, rates: Rates): Promise<void> {
+    return this.#call('setTenant', [tenant, weight, rates]);
+  }
+
   attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): Promise<void> {
     return this.#call('attachRegion', [domain, handle, fd, bytes, owner]);
   }
@@ -158,7 +176,10 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     try {
       if (this.#ended === undefined) {
-        await this.#call('close', [milliseconds]);
+        // The thread ends right behind its answer, and the end may be heard of first.
+        await this.#call('close', [milliseconds]).catch((error: unknown) => {
+          if (error !== this.#gone) throw error;
+        });
         const late = setTimeout(() => void worker.terminate(), STOP_MS);
         await exited;
         clearTimeout(late);

@@ -2,7 +2,7 @@
 import { Code } from '../../protocol/index.js';
 import { COMPLETION_BYTES, SUBMISSION_BYTES } from '../../hw/nvme/index.js';
 import { HardwareError, type Task } from '../../hw/task.js';
-import { Refusal } from './api.js';
+import { Refusal, type Rates } from './api.js';
 import type { EngineMethods } from './control.js';
 import { TenantStatistics } from './counters.js';
 import type { Engine } from './engine.js';
@@ -24,10 +24,14 @@ export function createMethods(engine: Engine): Methods {
       tenant = new TenantState(index, name, weight, rates, new TenantStatistics(memory));
       tenants.set(index, tenant);
     }
-    if (!tenant.scheduled) tenant.weight = weight;
+    adjust(tenant, weight, rates);
+    return tenant;
+  };
+
+  const adjust = (tenant: TenantState, weight: number, rates: Rates): void => {
+    engine.scheduler.setWeight(tenant, weight);
     tenant.operations.rate = rates.operations;
     tenant.bytes.rate = rates.bytes;
-    return tenant;
   };
 
   return {
@@ -85,6 +89,11 @@ export function createMethods(engine: Engine): Methods {
       engine.post.event('revoked', [lease, 'the grant was taken away']);
       yield* device.closeLease(lease, Code.revoked);
       device.announceFree();
+    },
+
+    *setTenant(index, weight, rates) {
+      const tenant = tenants.get(index);
+      if (tenant !== undefined) adjust(tenant, weight, rates);
     },
 
     *attachRegion(domainId, handle, fd, bytes, owner) {

@@ -46,6 +46,11 @@ export class Scheduler {
     this.#weights += tenant.weight;
   }
 
+  setWeight(tenant: TenantState, weight: number): void {
+    if (tenant.scheduled) this.#weights += weight - tenant.weight;
+    tenant.weight = weight;
+  }
+
   /** Forgets the queue: it is gone. */
   remove(queue: ClientQueue): void {
     if (!queue.polled) return;

@@ -1,10 +1,10 @@
 /** Wipes a window of blocks before another tenant gets it. */
-import { submitWriteZeroes, type CompletionSink, type QueuePair } from '../../hw/nvme/index.js';
+import { submitFlush, submitWriteZeroes, type CompletionSink, type QueuePair } from '../../hw/nvme/index.js';
 import { HardwareError, type Clock, type Task } from '../../hw/task.js';
 import type { Device } from './device.js';
 
-/** Blocks of one Write Zeroes command: what its 16-bit field can say. */
-const STEP_BLOCKS = 65_536;
+/** Bytes of one Write Zeroes command: little enough that the engine serves others in between. */
+const STEP_BYTES = 4 * 1_048_576;
 const STEP_TIMEOUT_MS = 30_000;
 
 /** Writes zeroes over the window, with a queue pair of its own. @throws HardwareError when the device cannot, or fails. */
@@ -21,14 +21,23 @@ export function* wipeWindow(
     const { driver } = device;
     if (!driver.facts.controller.writeZeroes)
       throw new HardwareError('unsupported', 'the controller has no Write Zeroes: wipe the window by hand and say keepData');
+    const facts = driver.facts.namespaces.find(({ id }) => id === namespace);
+    if (facts === undefined) throw new HardwareError('absent', `the device has no namespace ${namespace}`);
     const pair = yield* driver.createPair(2);
     try {
       for (let done = 0; done < blocks;) {
-        const step = Math.min(STEP_BLOCKS, blocks - done);
-        yield* zero(pair, clock, namespace, firstBlock + done, step);
+        const at = firstBlock + done;
+        const step = Math.min(STEP_BYTES / facts.blockBytes, blocks - done);
+        yield* execute(pair, clock, `wiping at block ${at}`, () => {
+          submitWriteZeroes(pair, namespace, at, step, false, clock());
+        });
         done += step;
         progress(done);
       }
+      // What is told to be wiped must be so after a loss of power, too.
+      yield* execute(pair, clock, 'flushing what was wiped', () => {
+        submitFlush(pair, namespace, clock());
+      });
     } finally {
       yield* driver.deletePair(pair);
       driver.releasePair(pair);
@@ -36,19 +45,20 @@ export function* wipeWindow(
   });
 }
 
-function* zero(pair: QueuePair, clock: Clock, namespace: number, lba: number, blocks: number): Task<void> {
+/** Submits one command and waits for its end. @throws HardwareError `timeout`, `status` */
+function* execute(pair: QueuePair, clock: Clock, what: string, submit: () => void): Task<void> {
   let status = -1;
   const sink: CompletionSink = {
     completed: (_pair, _slot, answered) => {
       status = answered;
     },
   };
-  submitWriteZeroes(pair, namespace, lba, blocks, false, clock());
+  submit();
   pair.ring();
   const deadline = clock() + STEP_TIMEOUT_MS;
   while (pair.reap(sink) === 0) {
-    if (clock() > deadline) throw new HardwareError('timeout', `wiping: no answer within ${STEP_TIMEOUT_MS} ms`);
+    if (clock() > deadline) throw new HardwareError('timeout', `${what}: no answer within ${STEP_TIMEOUT_MS} ms`);
     yield 0;
   }
-  if (status !== 0) throw new HardwareError('status', `wiping at block ${lba}: status 0x${status.toString(16)}`);
+  if (status !== 0) throw new HardwareError('status', `${what}: status 0x${status.toString(16)}`);
 }

@@ -6,7 +6,7 @@
  */
 import type { RequestMessage, RequestType, Requests } from '../../protocol/index.js';
 import { Refusal } from '../engine/api.js';
-import { type RawMessage, decode, encode, encodeData, guardId, guardRequest, guardSubmit, isRequestType, show } from '../wire/index.js';
+import { type RawMessage, decode, encode, encodeData, guardId, guardRequest, guardSubmit, idOf, isRequestType, show } from '../wire/index.js';
 import type { Connection } from './connection.js';
 import { HANDLERS, LATER } from './handlers/index.js';
 import { Intake } from './intake.js';
@@ -17,11 +17,14 @@ import type { Session } from './session.js';
 import type { StagingPool } from './staging-pool.js';
 import { submit } from './submit.js';
 
+/** Control messages a second before hello: somebody may need more than one attempt, not many. */
+const UNKNOWN_MESSAGES_PER_SECOND = 1;
+
 export class Dispatcher {
   readonly #session: Session;
   readonly #intake: Intake;
   readonly #requests: RequestLine;
-  #rate: MessageRate | undefined;
+  #rate = new MessageRate(UNKNOWN_MESSAGES_PER_SECOND, performance.now());
   #lastId = 0;
   #submits = 0;
   /** A submit waits: for staging memory to be made, or for pages of it. */
@@ -52,10 +55,14 @@ export class Dispatcher {
     return this.#requests.busy;
   }
 
+  /** Hello was said: the account of messages starts anew, with the rate of the tenant. */
+  start(messagesPerSecond: number): void {
+    this.#rate = new MessageRate(messagesPerSecond, performance.now());
+  }
+
   /** How many control messages a second the session may send from now on. */
   set messagesPerSecond(rate: number) {
-    if (this.#rate === undefined) this.#rate = new MessageRate(rate, performance.now());
-    else this.#rate.messagesPerSecond = rate;
+    this.#rate.messagesPerSecond = rate;
   }
 
   /** The outlet is clear again. */
@@ -90,21 +97,20 @@ export class Dispatcher {
 
   #request(message: RawMessage, bytes: number): void {
     const { authenticated } = this.#session;
-    let id = 0;
     try {
+      this.#count();
       const { type } = message;
       if (type === undefined) throw new Refusal('missingField', 'type');
       if (typeof type !== 'string') throw new Refusal('wrongType', 'type', show(type));
-      id = guardId(message);
+      const id = guardId(message);
       if (id <= this.#lastId) throw new Refusal('replayedId', 'id', id);
       this.#lastId = id;
       if (!isRequestType(type)) throw new Refusal('unknownMessage', 'type', show(type));
       if (!authenticated && type !== 'hello') throw new Refusal('notAuthenticated', 'type', type);
       if (authenticated && type === 'hello') throw new Refusal('alreadyAuthenticated', 'type', type);
-      this.#count();
       this.#requests.add(guardRequest(type, message), bytes);
     } catch (error) {
-      this.#session.refuse(error, id);
+      this.#session.refuse(error, idOf(message));
     }
   }
 
@@ -165,7 +171,7 @@ export class Dispatcher {
   }
 
   #count(): void {
-    if (this.#rate?.take(performance.now()) === false) throw new Refusal('tooManyMessages');
+    if (!this.#rate.take(performance.now())) throw new Refusal('tooManyMessages');
   }
 
   /** Never rejects. */

@@ -188,10 +188,6 @@ export class SessionManager {
   }
 
   #onFree(device: string): void {
-    for (const session of this.#sessions) {
-      if (session.ended || !session.authenticated || !session.tenant.grants.has(device)) continue;
-      session.event({ type: 'event', event: 'holderGone', device });
-      void session.waits.check(device);
-    }
+    for (const session of this.#sessions) if (!session.ended && session.authenticated) void session.waits.check(device);
   }
 }

@@ -111,6 +111,7 @@ export class Session implements LeaseHolder {
     this.credentials = credentials;
     this.client = client;
     this.adopt(tenant, isolation);
+    this.#dispatcher.start(tenant.limits.messagesPerSecond);
     this.#connection.authenticated();
     this.log.info('session', { session: this.number, tenant: tenant.name, isolation, transport: this.peer.transport, client });
   }

@@ -90,6 +90,9 @@ export function guardRequest(type: RequestType, message: RawMessage): RequestMes
   return message as unknown as RequestMessage;
 }
 
+/** The id of a request where it has one, for the error that it may meet; otherwise 0. */
+export const idOf = ({ id }: RawMessage): number => (isWhole(id, 1, Number.MAX_SAFE_INTEGER) ? id : 0);
+
 /** The id of a request, proven to be one. */
 export function guardId(message: RawMessage): number {
   if (!Object.hasOwn(message, 'id')) throw new Refusal('missingField', 'id');

@@ -2,7 +2,7 @@
 // Usage: node victim.mjs '{"socket": PATH, "tenant": NAME, "queues": "shared" | "own"}'. Prints "busy" when all of it is under way.
 import { connect } from '../../../dist/client/index.js';
 
-const LANES = 48;
+const LANES = 32;
 const LANE_BLOCKS = 32;
 
 const { socket, tenant, queues } = JSON.parse(process.argv[2]);
@@ -55,7 +55,7 @@ async function listen() {
   for await (const event of events) if (event.type !== 'completion' && event.type !== 'interrupt' && event.type !== 'dropped') console.log(event.type);
 }
 
-const all = [...Array.from({ length: LANES }, (_, lane) => blocks(lane)), regions(50), regions(51), leases(), listen()];
+const all = [...Array.from({ length: LANES }, (_, lane) => blocks(lane)), regions(40), regions(41), leases(), listen()];
 let waiting = all.length - 1;
 function started() {
   if (--waiting === 0) console.log('busy');

@@ -104,6 +104,7 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   closeQueue = async (): Promise<void> => refuse('closeQueue');
   resetLease = async (): Promise<number> => refuse('resetLease');
   bindVector = async (): Promise<void> => refuse('bindVector');
+  setTenant = async (): Promise<void> => {};
   replaceGrant = async (): Promise<void> => refuse('replaceGrant');
   attachRegion = async (): Promise<void> => refuse('attachRegion');
   detachRegion = async (): Promise<void> => refuse('detachRegion');

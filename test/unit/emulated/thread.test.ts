@@ -89,6 +89,29 @@ describe('the device thread', () => {
     expect(mapped()).toBe(0);
   });
 
+  test('attaching and asking that is given up half-way leaves nothing behind and disturbs nobody', async () => {
+    const { backing, host } = await startHost({ mode: 'thread' });
+    const fd = shm().memfdCreate('half', 64 * PAGE);
+    onTestFinished(() => shm().close(fd));
+    const before = backing.attachedPages;
+    for (let turn = 0; turn < 50; turn++) {
+      const attach = backing.attach(fd, 64 * PAGE, { owner: 'given up' });
+      for (let step = 0; step <= turn % 4; step++) attach.next();
+      attach.return(undefined as never);
+      const inspect = backing.inspect();
+      inspect.next();
+      inspect.return(undefined as never);
+      const memory = await finish(backing, backing.attach(fd, 64 * PAGE));
+      expect(await host.run(backing.inspect())).toMatchObject({ gone: false });
+      const detach = backing.detach(memory);
+      detach.next();
+      detach.return();
+    }
+    expect(backing.attachedPages).toBe(before);
+    expect(await host.read32(VS.offset)).toBe(0x0001_0400);
+    expect(readFileSync('/proc/self/maps', 'latin1')).not.toContain('/memfd:half');
+  });
+
   test('memory that cannot be mapped is refused, and the thread lives on', async () => {
     const { backing, host } = await startHost({ mode: 'thread' });
     const fd = shm().memfdCreate('short', PAGE);

@@ -37,6 +37,16 @@ test('weights are shares of requests and of bytes', async () => {
   expect(three / one).toBeLessThan(3.3);
 });
 
+test('a weight that changes counts from then on, also for a tenant with work under way', async () => {
+  world = await EngineWorld.create();
+  const [one, two] = [world.tenant(1, { entries: 512 }), world.tenant(2, { entries: 512 })];
+  saturate([one, two], 50);
+  world.run(world.methods.setTenant(2, 300, { operations: 0, bytes: 0 }));
+  const [before, after] = saturate([one, two], 400);
+  expect(after / before).toBeGreaterThan(2.5);
+  expect(after / before).toBeLessThan(3.5);
+});
+
 test('a tenant of large requests gets as many bytes as one of small ones, not as many requests', async () => {
   world = await EngineWorld.create();
   const small = world.tenant(1, { entries: 512 });

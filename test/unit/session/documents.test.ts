@@ -136,12 +136,13 @@ describe('asyncapi.json', () => {
     await call('resetLease', { lease });
     await call('unmapMemory', { region });
     await call('closeQueue', { lease, queue });
+    await call('listDevices');
     await call('closeDevice', { lease });
+    await client.event('holderGone');
     const other = await call('openDevice', { device: 'nvme0', mode: 'exclusive', queues: 'shared' });
     engine.emit('revoked', other['lease'] as number, 'a reason');
     await client.event('revoked');
     await call('unsetDomain');
-    await client.event('holderGone');
     await call('ping');
     const drain = world.sessions.drain(10);
     await client.event('draining');

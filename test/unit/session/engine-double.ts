@@ -244,6 +244,8 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     await this.#called('bindVector', `${handle} ${vector} ${enable}`);
   }
 
+  async setTenant(): Promise<void> {}
+
   async replaceGrant(handle: number, shares: readonly ShareGrant[]): Promise<void> {
     await this.#called('replaceGrant', `${handle} ${shares.length}`);
     this.#lease(handle).grant = shares;

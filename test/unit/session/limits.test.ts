@@ -102,6 +102,18 @@ describe('a client that floods', () => {
     expect(errors.at(-1)).toMatchObject({ name: 'tooManyMessages', submit: errors.length });
   });
 
+  it.each([
+    ['before hello', false],
+    ['with ids that are none', true],
+  ])('%s is ended as well', async (_what, hello) => {
+    world = await World.create({ tenants: { alice: { limits: { messagesPerSecond: 1 } } } });
+    const flood = hello ? await world.session() : await world.connect();
+    for (let count = 0; count < 20; count++) flood.send({ type: 'hello', id: NaN, version: 1 });
+    expect(await flood.closed).toBe(1_008);
+    expect(flood.received.at(-1)).toMatchObject({ name: 'tooManyMessages' });
+    expect(flood.received.length).toBeLessThan(14);
+  });
+
   it('with good submits is slowed by its ring only', async () => {
     world = await World.create({ tenants: { alice: { limits: { messagesPerSecond: 1 } } } });
     const busy: ReadyClient = await world.ready();

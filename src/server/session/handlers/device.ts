@@ -26,7 +26,9 @@ export const listDevices: Handler<'listDevices'> = {
       const engine = services.engines.get(grant.device);
       return engine === undefined ? [] : [describeDevice(engine, grant, tenant.name)];
     });
-    return { devices: await Promise.all(known) };
+    const devices = await Promise.all(known);
+    for (const { name, free } of devices) if (!free) session.waits.watch(name);
+    return { devices };
   },
 };
 
@@ -39,6 +41,7 @@ export const deviceState: Handler<'deviceState'> = {
     if (wait === true) session.waits.add(id, device);
     try {
       const info = await describeDevice(engine, grant, session.tenant.name);
+      if (!info.free) session.waits.watch(device);
       if (wait !== true) return info;
       return info.free && session.waits.remove(id) ? info : LATER;
     } catch (error) {
@@ -59,7 +62,7 @@ export const openDevice: Handler<'openDevice'> = {
     if (!grant.modes.includes(mode)) throw new Refusal('notInGrant', 'mode', mode);
     if (!grant.queues.includes(queues)) throw new Refusal('notInGrant', 'queues', queues);
     if (session.leases.size >= limits.leases) throw new Refusal('leaseLimit', 'device', session.leases.size);
-    const opened = await openLease(engine, {
+    const opened = await openLease(session, engine, device, {
       tenant: tenant.index,
       tenantName: tenant.name,
       weight: tenant.weight,
@@ -111,11 +114,12 @@ export const openDevice: Handler<'openDevice'> = {
   },
 };
 
-async function openLease(engine: EngineHost, request: OpenLease): Promise<OpenedLease> {
+async function openLease(session: Session, engine: EngineHost, device: string, request: OpenLease): Promise<OpenedLease> {
   try {
     return await engine.openLease(request);
   } catch (error) {
-    if (error instanceof Error && error.name === 'HardwareError') throw new Refusal('deviceUnavailable', 'device', engine.name);
+    if (error instanceof Refusal && (error.code === 'deviceBusy' || error.code === 'notFree')) session.waits.watch(device);
+    if (error instanceof Error && error.name === 'HardwareError') throw new Refusal('deviceUnavailable', 'device', device);
     throw error;
   }
 }
