@@ -17,7 +17,7 @@ const BLOCK_BYTES = 4096;
 const REGION = 0x0100_0001;
 const REGION_BYTES = 2 ** 20;
 const BATCH = 32;
-const SETTINGS = { name: 'nvme0', vectorsCeiling: 64, queuePairsCeiling: 128, commandTimeout: 10_000, spinMicroseconds: 0 };
+const SETTINGS = { name: 'nvme0', leaseBase: 0, vectorsCeiling: 64, queuePairsCeiling: 128, commandTimeout: 10_000, spinMicroseconds: 0 };
 
 let engine;
 let channel;

@@ -28,6 +28,8 @@ const SYSTEM_REMEDIES: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'choose an address of this machine',
   EACCES: 'run as a user who may, or change the rights of the file',
   EPERM: 'run as a user who may, or change the rights of the file',
+  EEXIST: 'move away what is there, or choose another path',
+  ENOTDIR: 'correct the path: a part of it is not a folder',
   ENOENT: 'correct the path, or make what is missing',
   ENOSPC: 'free space on the disk',
   EROFS: 'choose a place that can be written to',

@@ -2,6 +2,7 @@
 #include "shm.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -43,6 +44,11 @@ Napi::Value Getppid(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(parent));
 }
 
+Napi::Value YieldProcessor(const Napi::CallbackInfo& info) {
+  sched_yield();
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void RegisterDescriptors(Napi::Object exports) {
@@ -51,6 +57,7 @@ void RegisterDescriptors(Napi::Object exports) {
   Export<Lock>(exports, "lock");
   Export<ForbidDump>(exports, "forbidDump");
   Export<Getppid>(exports, "getppid");
+  Export<YieldProcessor>(exports, "yieldProcessor");
 }
 
 }  // namespace shm

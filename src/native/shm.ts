@@ -59,6 +59,8 @@ export interface Shm {
   forbidDump(): void;
   /** One `getppid` system call, past any cache; the yardstick of the benchmarks. Repeats it `times` times. */
   getppid(times: number): number;
+  /** sched_yield(2): lets another thread have this processor, if one is waiting for it. For whoever polls. */
+  yieldProcessor(): void;
 
   /**
    * A way for a thread that never runs its event loop to wake one that does. `createWaker` runs on the loop's thread: `onWake` is called there

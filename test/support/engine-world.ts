@@ -3,6 +3,7 @@
  */
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { openEmulated, prepareEmulated, type EmulatedOptions } from '../../src/hw/emulated/index.js';
+import type { Backing } from '../../src/hw/backing.js';
 import { createMemoryFile } from '../../src/hw/dma/index.js';
 import { systemClock, type Task } from '../../src/hw/task.js';
 import { shm } from '../../src/native/shm.js';
@@ -46,10 +47,10 @@ export interface TenantOptions extends Partial<Omit<OpenLease, 'tenant' | 'tenan
   readonly entries?: number;
 }
 
-export class EngineWorld {
+export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated>> {
   readonly engine: Engine;
   readonly methods: Methods;
-  readonly backing: ReturnType<typeof openEmulated>;
+  readonly backing: Device;
   /** Offset that tests add to the engine's clock, milliseconds. */
   skew = 0;
   readonly #port;
@@ -66,7 +67,12 @@ export class EngineWorld {
     return new EngineWorld(openEmulated(prepared.handle), settings, () => prepared.dispose());
   }
 
-  private constructor(backing: ReturnType<typeof openEmulated>, settings: Partial<EngineSettings>, end: () => Promise<void>) {
+  /** An engine on another backing, which the world disposes of; `end` does the rest. */
+  static over<Device extends Backing>(backing: Device, settings: Partial<EngineSettings>, end: () => Promise<void>): EngineWorld<Device> {
+    return new EngineWorld(backing, settings, end);
+  }
+
+  private constructor(backing: Device, settings: Partial<EngineSettings>, end: () => Promise<void>) {
     const { port1, port2 } = new MessageChannel();
     this.backing = backing;
     this.#port = port1;
@@ -76,7 +82,7 @@ export class EngineWorld {
     this.#signals = new Signals({ words: new SharedArrayBuffer(256), engineWake, mainWaker: this.#waker });
     this.engine = new Engine(
       backing,
-      { name: 'nvme0', vectorsCeiling: 64, queuePairsCeiling: 128, commandTimeout: 1_000, spinMicroseconds: 0, ...settings },
+      { name: 'nvme0', leaseBase: 0, vectorsCeiling: 64, queuePairsCeiling: 128, commandTimeout: 1_000, spinMicroseconds: 0, ...settings },
       port2,
       this.#signals,
       this.#activations,
@@ -122,7 +128,11 @@ export class EngineWorld {
   }
 
   openLease(index: number, options: TenantOptions = {}): OpenedLease {
-    const request: OpenLease = {
+    return this.run(this.methods.openLease(this.leaseRequest(index, options), createStatisticsMemory()));
+  }
+
+  leaseRequest(index: number, options: TenantOptions = {}): OpenLease {
+    return {
       tenant: index,
       tenantName: `tenant${index}`,
       weight: 100,
@@ -136,7 +146,6 @@ export class EngineWorld {
       maxQueues: 4,
       ...options,
     };
-    return this.run(this.methods.openLease(request, createStatisticsMemory()));
   }
 
   /** A tenant with a lease, a queue and a region. Its share is 1000 blocks from block `index * 1000` on, unless `options` say otherwise. */
@@ -157,10 +166,21 @@ export class EngineWorld {
 
   /** Attaches a region; returns a mapping of it. */
   attach(domain: number, handle: number, bytes: number): Buffer {
+    const { memory, task } = this.attaching(domain, handle, bytes);
+    this.run(task);
+    return memory;
+  }
+
+  /** A region's memory, and the task that attaches it. */
+  attaching(domain: number, handle: number, bytes: number): { memory: Buffer; task: Task<void> } {
     const fd = createMemoryFile('test', bytes);
     this.#fds.push(fd);
-    this.run(this.methods.attachRegion(domain, handle, fd, bytes, `tenant${domain}`));
-    return Buffer.from(shm().map(fd, 0, bytes, true));
+    return { memory: Buffer.from(shm().map(fd, 0, bytes, true)), task: this.methods.attachRegion(domain, handle, fd, bytes, `tenant${domain}`) };
+  }
+
+  /** The main thread's end of a queue that is opened under this number. */
+  channel(id: number, memory: ChannelMemory): Channel {
+    return new Channel(id, memory, this.#activations, this.#signals);
   }
 
   request(tenant: Tenant, change: Partial<RequestFields> = {}): RequestFields {

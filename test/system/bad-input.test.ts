@@ -1,32 +1,16 @@
 /** What can be wrong around the server: it says what, says what to do, ends with status 1 or 2, and damages nothing. */
-import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { type Result, type Workspace, workspace } from '../support/processes.js';
+import { expectFailure, failed } from '../support/failure.js';
+import { eventually, workspace } from '../support/processes.js';
+import { asUser, canChangeUser, whyNotUser } from '../support/users.js';
 import { hasQemu, qemuName } from '../support/qemu.js';
-import { MIB, Server, WINDOW_BYTES, configuration, device, freePort, serve, tenant, type ServeOptions } from '../support/server.js';
+import { MIB, Server, WINDOW_BYTES, childrenOf, configuration, device, freePort, tenant } from '../support/server.js';
 import { Workload } from '../support/workload.js';
 
 const IMAGE = 'nvme0.img';
 const onImage = device({}, { image: IMAGE });
-
-/** Runs `ringwarden serve` where it has to fail. */
-async function failed(space: Workspace, config: Parameters<typeof serve>[1], options?: ServeOptions): Promise<Result> {
-  const child = serve(space, config, options);
-  const ended = await child.ended;
-  return { ...ended, stdout: child.stdout, stderr: child.stderr };
-}
-
-/** It failed as a program should: with its status, what is wrong, and what to do. */
-function expectFailure(result: Result, status: 1 | 2, what: RegExp, remedy: RegExp): void {
-  expect(result, result.stderr).toMatchObject({ status, signal: null, stdout: '' });
-  const [, error = '', advice = ''] = /^error: ([^]*?)\n +do: (.*)\n$/m.exec(result.stderr) ?? [];
-  expect(error, result.stderr).toMatch(what);
-  expect(`${error}\n${advice}`).toMatch(remedy);
-  expect(advice, 'advice that fits').not.toMatch(/--help/);
-  expect(result.stderr, 'no stack').not.toMatch(/^\s+at .*:\d+/m);
-}
 
 describe('a configuration that cannot be used', () => {
   const text = JSON.stringify(configuration(), undefined, 2);
@@ -141,7 +125,12 @@ describe('a place that is taken', () => {
       listen: { unix: { path: name === 'server.sock' ? name : 'other.sock' } },
       admin: { path: name === 'admin.sock' ? name : 'other-admin.sock' },
     };
-    expectFailure(await failed(space, space.file('other.json', configuration(other))), 1, new RegExp(`a server is listening at .*${name}`), /stop that server/);
+    expectFailure(
+      await failed(space, space.file('other.json', configuration(other))),
+      1,
+      new RegExp(`a server is listening at .*${name}`),
+      /stop that server/,
+    );
     expect(existsSync(space.path('other-state')), 'nothing was made').toBe(false);
     expectFailure(await failed(space, configuration()), 1, /listening at/, /stop|other/);
     await workload.stop();
@@ -177,25 +166,33 @@ describe('a place that is taken', () => {
     await new Promise<void>((resolve) => holder.close(() => resolve()));
   });
 
-  it('the socket of a server that was killed is taken over', async () => {
-    const space = workspace();
-    const first = await Server.start(space, configuration({ devices: [onImage] }));
-    const client = await first.connect('alice');
-    const share = (await client.openDevice('nvme0')).share('data');
-    const data = Buffer.alloc(MIB, 'before the kill ');
-    await share.write(0, data);
-    await share.flush();
-    first.process.kill('SIGKILL');
-    expect(await first.process.ended).toEqual({ status: null, signal: 'SIGKILL' });
-    await expect(share.read(0, MIB)).rejects.toMatchObject({ name: 'ConnectionError' });
-    expect(statSync(space.path('server.sock')).isSocket()).toBe(true);
-    expect(statSync(space.path('admin.sock')).isSocket()).toBe(true);
-    const second = await Server.start(space, configuration({ devices: [onImage] }));
-    const again = await second.connect('alice');
-    expect((await (await again.openDevice('nvme0')).share('data').read(0, MIB)).equals(data)).toBe(true);
-    await again.close();
-    expect(await second.stop()).toEqual({ status: 0, signal: null });
-  });
+  const backings = [
+    ['the embedded controller', 'emulated', true],
+    [`the controller of ${qemuName}`, 'qemu', hasQemu],
+  ] as const;
+  for (const [name, kind, isThere] of backings) {
+    it.skipIf(!isThere)(`the sockets and the image of a server that was killed are taken over, on ${name}`, async () => {
+      const space = workspace();
+      const config = configuration({ devices: [device({ kind }, { image: IMAGE })] });
+      const first = await Server.start(space, config);
+      const share = (await (await first.connect('alice')).openDevice('nvme0')).share('data');
+      const data = Buffer.alloc(MIB, 'before the kill ');
+      await share.write(0, data);
+      await share.flush();
+      const engines = childrenOf(first.ready.pid);
+      expect(engines.length).toBe(kind === 'qemu' ? 1 : 0);
+      first.process.kill('SIGKILL');
+      expect(await first.process.ended).toEqual({ status: null, signal: 'SIGKILL' });
+      await expect(share.read(0, MIB)).rejects.toMatchObject({ name: 'ConnectionError' });
+      for (const socket of ['server.sock', 'admin.sock']) expect(statSync(space.path(socket)).isSocket()).toBe(true);
+      await eventually('QEMU dies with its server', () => (engines.some((pid) => existsSync(`/proc/${pid}`)) ? undefined : true));
+      const second = await Server.start(space, config);
+      const again = await second.connect('alice');
+      expect((await (await again.openDevice('nvme0')).share('data').read(0, MIB)).equals(data)).toBe(true);
+      await again.close();
+      expect(await second.stop()).toEqual({ status: 0, signal: null });
+    });
+  }
 
   it('something that is no socket is left alone', async () => {
     const space = workspace();
@@ -225,69 +222,13 @@ describe('a state folder that cannot be used', () => {
     expect(readFileSync(ledger, 'utf8')).toBe(damaged);
   });
 
-  const other = ['setpriv', '--reuid', '4242', '--regid', '4242', '--clear-groups', '--'];
-  const canChangeUser = process.getuid?.() === 0 && spawnSync(other[0], [...other.slice(1), process.execPath, '--version']).status === 0;
-  const why = canChangeUser ? '' : ' (skipped: needs root, setpriv of util-linux, and a Node.js that every user may run)';
-  it.skipIf(!canChangeUser)(`may not be read${why}`, async () => {
+  it.skipIf(!canChangeUser)(`may not be read${whyNotUser}`, async () => {
     const space = workspace();
     chmodSync(space.folder, 0o755);
     mkdirSync(space.path('state'), { mode: 0o700 });
     const file = space.file('ringwarden.json', configuration());
-    const result = await failed(space, file, { under: other });
+    const result = await failed(space, file, { under: asUser(4242) });
     expectFailure(result, 1, /EACCES.*\/state/, /rights|may/);
-  });
-});
-
-describe('a full disk under the image', () => {
-  const probe = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', '/mnt']);
-  const canMount = process.getuid?.() === 0 && probe.status === 0;
-  const why = canMount ? '' : ' (skipped: needs root and the right to mount a small tmpfs)';
-  const kinds = [
-    ['the embedded controller', { kind: 'emulated' }, true],
-    [`the controller of ${qemuName}`, { kind: 'qemu' }, hasQemu],
-  ] as const;
-
-  /** A file system of 8 MiB, for as long as the test runs. */
-  function disk(space: Workspace): string {
-    const folder = space.path('disk');
-    mkdirSync(folder);
-    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', folder]).status).toBe(0);
-    space.atEnd(() => expect(spawnSync('umount', [folder]).status).toBe(0));
-    return folder;
-  }
-
-  for (const [name, backing, isThere] of kinds) {
-    it.skipIf(!canMount || !isThere)(`${name}: the writer is told, the server and the other tenant go on${why}`, async () => {
-      const space = workspace();
-      disk(space);
-      const server = await Server.start(space, configuration({ devices: [device(backing, { image: 'disk/nvme0.img' })] }));
-      const bob = await server.connect('bob');
-      const workload = new Workload((await bob.openDevice('nvme0')).share('data'), { lanes: 4 });
-      // Bob has his blocks before the disk is full.
-      await workload.filled;
-      const alice = await server.connect('alice');
-      const share = (await alice.openDevice('nvme0')).share('data');
-      await expect(share.write(0, Buffer.alloc(16 * MIB, 'too much '))).rejects.toMatchObject({ name: 'DeviceError', code: 'deviceError' });
-      const requests = workload.requests;
-      await expect(share.write(16 * MIB, Buffer.alloc(8 * MIB, 'again '))).rejects.toMatchObject({ code: 'deviceError' });
-      await share.read(0, MIB);
-      await workload.stop();
-      expect(workload.requests).toBeGreaterThan(requests);
-      expect(workload.mismatches).toEqual([]);
-      await Promise.all([alice.close(), bob.close()]);
-      expect(await server.stop()).toEqual({ status: 0, signal: null });
-    });
-  }
-
-  it.skipIf(!canMount)(`under the state folder: the server does not start, and gives no block away${why}`, async () => {
-    const space = workspace();
-    const folder = disk(space);
-    mkdirSync(`${folder}/state`);
-    const filler = spawnSync('dd', ['if=/dev/zero', `of=${folder}/filler`, 'bs=4096']);
-    expect(filler.status).not.toBe(0);
-    const config = configuration({ state: 'disk/state', devices: [onImage] });
-    expectFailure(await failed(space, config), 1, /ENOSPC/, /free/);
-    expect(existsSync(space.path('server.sock'))).toBe(false);
   });
 });
 
@@ -302,13 +243,16 @@ describe('a command that cannot be carried out', () => {
     expectFailure(await workspace().ringwarden(args), status, what, remedy);
   });
 
-  it.each([[['frobnicate']], [['serve', '--frobnicate']], [['serve', '--backing', 'abacus', '--sample']]])('ringwarden %j: status 2', async (args) => {
-    const space = workspace();
-    const result = await space.ringwarden(args);
-    expect(result).toMatchObject({ status: 2, stdout: '' });
-    expect(result.stderr).toMatch(/^error: /);
-    expect(readdirSync(space.folder)).toEqual([]);
-  });
+  it.each([[['frobnicate']], [['serve', '--frobnicate']], [['serve', '--backing', 'abacus', '--sample']]])(
+    'ringwarden %j: status 2',
+    async (args) => {
+      const space = workspace();
+      const result = await space.ringwarden(args);
+      expect(result).toMatchObject({ status: 2, stdout: '' });
+      expect(result.stderr).toMatch(/^error: /);
+      expect(readdirSync(space.folder)).toEqual([]);
+    },
+  );
 
   it('as a tenant that there is not', async () => {
     const space = workspace();

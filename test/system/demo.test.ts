@@ -1,6 +1,6 @@
 /** The demonstration as people run it, on every device model that there is; and that it notices when something does get through. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,8 @@ import { type Attack, harmless, notApplicable, refused } from '../../src/cli/dem
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 /** The compiled demonstration: its server is the compiled server beside it. */
-const built = async <Module>(path: string): Promise<Module> => (await import(new URL(`../../dist/cli/demo/${path}.js`, import.meta.url).href)) as Module;
+const built = async <Module>(path: string): Promise<Module> =>
+  (await import(new URL(`../../dist/cli/demo/${path}.js`, import.meta.url).href)) as Module;
 
 const findProgram = (name: string): string | undefined =>
   (process.env['PATH'] ?? '')
@@ -44,6 +45,20 @@ function demo(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Pro
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
     child.once('close', (status) => resolve({ status, stdout, stderr }));
   });
+}
+
+/** Ids of the processes whose command line names something in `folder`. */
+function processesWith(folder: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((id) => {
+      try {
+        return readFileSync(`/proc/${id}/cmdline`, 'utf8').includes(`${folder}/`);
+      } catch {
+        return false; // it ended in between
+      }
+    })
+    .map(Number);
 }
 
 interface Report {
@@ -113,9 +128,29 @@ describe('ringwarden demo', () => {
     expect(status).toBe(2);
   });
 
+  test('leaves nothing behind when it is interrupted', async () => {
+    const child = spawn(process.execPath, [MAIN, 'demo', '--seconds', '60'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, TMPDIR: temporary },
+    });
+    // The first row: server, tenants and device are all there.
+    await new Promise<void>((resolve) => {
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        if (text.includes('dma-write')) resolve();
+      });
+    });
+    const ended = new Promise((resolve) => child.once('close', (_status, signal) => resolve(signal)));
+    const [folder] = readdirSync(temporary);
+    const servers = processesWith(join(temporary, folder));
+    expect(servers).toHaveLength(1);
+    child.kill('SIGINT');
+    expect(await ended).toBe('SIGINT');
+    expect(readdirSync(temporary)).toEqual([]);
+    await expect.poll(() => processesWith(join(temporary, folder)), { timeout: 10_000 }).toEqual([]);
+  });
+
   test('says what to install when QEMU is not there', async () => {
     const programs = join(temporary, 'programs');
-    const { mkdirSync } = await import('node:fs');
     mkdirSync(programs);
     const setpriv = findProgram('setpriv');
     if (setpriv !== undefined) symlinkSync(setpriv, join(programs, 'setpriv'));
@@ -145,7 +180,14 @@ describe('the harness', () => {
   const run = async (attacks: readonly Attack[]) => {
     const { runDemo } = await built<typeof import('../../src/cli/demo/run.js')>('run');
     const { escapes, succeeded } = await built<typeof import('../../src/cli/demo/judge.js')>('judge');
-    const report = await runDemo({ backing: 'emulated', attacks, seconds: 0, onStart: () => undefined, onResult: () => undefined });
+    const report = await runDemo({
+      backing: 'emulated',
+      attacks,
+      seconds: 0,
+      onStart: () => undefined,
+      onResult: () => undefined,
+      onWait: () => undefined,
+    });
     return { report, escapes: escapes(report), succeeded: succeeded(report) };
   };
 
@@ -199,9 +241,16 @@ describe('the harness', () => {
   });
 
   test('takes an answer that it did not expect for a failure', async () => {
-    const refusal: Attack = { ...cheat('a refusal', async () => undefined), mediated: async (world) => (await world.foothold()).request({ region: 1 }) };
+    const refusal: Attack = {
+      ...cheat('a refusal', async () => undefined),
+      mediated: async (world) => (await world.foothold()).request({ region: 1 }),
+    };
     const { report, ...verdict } = await run([refusal]);
-    expect(report.results[0]).toMatchObject({ mediated: 'refused', code: 'unknownRegion', findings: [expect.stringContaining('harmless was expected')] });
+    expect(report.results[0]).toMatchObject({
+      mediated: 'refused',
+      code: 'unknownRegion',
+      findings: [expect.stringContaining('accepted was expected')],
+    });
     expect(verdict).toEqual({ escapes: 0, succeeded: false });
     expect((await run([{ ...refusal, expected: { raw: 'not-applicable', mediated: [refused('unknownRegion')] } }])).succeeded).toBe(true);
   });

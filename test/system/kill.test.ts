@@ -1,6 +1,6 @@
 /**
- * Clients that are killed in the middle of their work, while another one works on the same controller: nothing of theirs is left in the server, and the
- * other notices nothing. 20 of them, and fewer for other kinds of queues and controllers; 200 each with RINGWARDEN_FULL=1.
+ * Clients that are killed in the middle of their work, while another one works on the same controller: nothing of theirs is left in the server, and
+ * the other notices nothing. 20 of them, and fewer for other kinds of queues and controllers; 200 each with RINGWARDEN_FULL=1.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,7 @@ import { Server, configuration, device, type Holdings } from '../support/server.
 import { Workload } from '../support/workload.js';
 
 const FULL = process.env['RINGWARDEN_FULL'] === '1';
+const TIMEOUT_MS = FULL ? 1_800_000 : 180_000;
 /** Victims at a time. */
 const TOGETHER = 4;
 /** After "busy", a victim lives up to so long. */
@@ -109,7 +110,7 @@ const kinds = [
   { name: 'the embedded controller on a thread of its own', queues: 'own', backing: { mode: 'thread' }, kills: FULL ? 200 : 8 },
 ] as const;
 
-describe('clients killed in mid-I/O', () => {
+describe('clients killed in mid-I/O', { timeout: TIMEOUT_MS }, () => {
   it.each(kinds)('leave nothing behind on $name, $queues queues, $kills times', async ({ queues, backing, kills }) => {
     const space = workspace();
     const server = await Server.start(space, configuration({ devices: [device(backing)] }));

@@ -1,10 +1,8 @@
-/** The server as a process: how it ends, reloads, and knows who is at the other end of a connection. */
-import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+/** The server as a process: how it ends, and what becomes of tenants and their data when its configuration changes. */
+import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { ROOT, eventually, workspace, type Result, type Workspace } from '../support/processes.js';
-import { MIB, Server, WINDOW_BYTES, configuration, device, freePort, sdk, tenant, type Client } from '../support/server.js';
+import { eventually, workspace } from '../support/processes.js';
+import { MIB, Server, WINDOW_BYTES, configuration, device, sdk, tenant, type Client } from '../support/server.js';
 import { Workload } from '../support/workload.js';
 
 const ORDERLY = { status: 0, signal: null };
@@ -36,17 +34,21 @@ async function eventsOf(lease: Device): Promise<string[]> {
 }
 
 describe('SIGTERM', () => {
-  /** Alice has to wait for her bytes: there is always something in flight for her. */
-  const slow = (bytes: number, change: object = {}) =>
-    configuration({ tenants: [tenant('alice', 0, { rates: { bytes } }), tenant('bob', WINDOW_BYTES)], ...change });
+  /** Alice is held up by her rates: there is always something in flight for her. */
+  const slow = (rates: object, change: object = {}) =>
+    configuration({ tenants: [tenant('alice', 0, { rates }), tenant('bob', WINDOW_BYTES)], ...change });
+  const endless = { bytes: 1 };
 
   it('lets requests in flight end, takes no new ones, and ends with status 0', async () => {
     const space = workspace();
-    const server = await Server.start(space, slow(MIB, { drain: '1 h' }));
+    const server = await Server.start(space, slow({ operations: 2 }, { drain: '1 h' }));
     const client = await server.connect('alice');
     const lease = await client.openDevice('nvme0');
     const events = eventsOf(lease);
-    const writing = lease.share('data').write(0, Buffer.alloc(2 * MIB, 'drained '));
+    // One message: what came before the signal is finished, and nothing comes after it.
+    const batch = lease.share('data').batch();
+    for (let lba = 0; lba < 5; lba++) batch.writeBlocks(lba, Buffer.alloc(4096, 'drained '));
+    const writing = batch.submit();
     writing.catch(() => undefined);
     await inFlight(server, 'alice');
     server.process.kill('SIGTERM');
@@ -63,7 +65,7 @@ describe('SIGTERM', () => {
   });
 
   it('waits for them no longer than "drain" says', async () => {
-    const server = await Server.start(workspace(), slow(1, { drain: '200 ms' }));
+    const server = await Server.start(workspace(), slow(endless, { drain: '200 ms' }));
     const share = await dataOf(await server.connect('alice'));
     const outcome = Promise.allSettled([share.read(0, MIB), share.write(0, Buffer.alloc(MIB))]);
     await inFlight(server, 'alice');
@@ -74,7 +76,7 @@ describe('SIGTERM', () => {
   it('for a second time ends it at once, and the next server goes on from there', async () => {
     const space = workspace();
     const devices = [device({}, { image: 'nvme0.img' })];
-    const server = await Server.start(space, slow(1, { drain: '1 h', devices }));
+    const server = await Server.start(space, slow(endless, { drain: '1 h', devices }));
     const client = await server.connect('alice');
     const share = await dataOf(client);
     const reading = share.read(0, MIB).catch((error: unknown) => error);
@@ -189,137 +191,5 @@ describe('a window that another tenant is given', () => {
 
   it.each(['restart', 'reload'] as const)('keeps its data where the configuration says so, at a %s', async (how) => {
     expect((await given({ keepData: true }, how)).equals(secret)).toBe(true);
-  });
-});
-
-const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
-
-describe('TCP', () => {
-  const name = hasOpenssl ? 'TLS and a token' : 'TLS and a token (skipped: apt-get install openssl)';
-
-  function certify(space: Workspace): void {
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost', '-days', '2'];
-    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', 'server.key', '-out', 'server.crt'];
-    const made = spawnSync('openssl', ['req', '-x509', ...key, ...subject], { cwd: space.folder });
-    expect(made.status, String(made.stderr)).toBe(0);
-  }
-
-  it.skipIf(!hasOpenssl)(`needs ${name}`, async () => {
-    const space = workspace();
-    certify(space);
-    const made = await space.ringwarden(['token', '--file', 'alice.token', '--output', 'json']);
-    const { sha256 } = JSON.parse(made.stdout) as { sha256: string };
-    const token = readFileSync(space.path('alice.token'), 'utf8').trim();
-    const port = await freePort();
-    const listen = { tcp: { port, tls: { cert: 'server.crt', key: 'server.key' } } };
-    const tenants = [tenant('alice', 0, { uid: undefined, token: { sha256 } }), tenant('bob', WINDOW_BYTES)];
-    const server = await Server.start(space, configuration({ listen, tenants }));
-    const url = `wss://127.0.0.1:${port}`;
-    const ca = readFileSync(space.path('server.crt'));
-
-    const alice = await sdk.connect({ url, ca, token });
-    expect([alice.tenant, alice.isolation]).toEqual(['alice', 'token']);
-    const workload = new Workload(await dataOf(alice));
-    await workload.filled;
-    const refused = { name: 'RefusedError', code: 'authenticationFailed' };
-    await expect(sdk.connect({ url, ca, token: `${token}x` })).rejects.toMatchObject(refused);
-    await expect(sdk.connect({ url, ca })).rejects.toMatchObject(refused);
-    await expect(sdk.connect({ url, ca, tenant: 'bob' })).rejects.toMatchObject(refused);
-    await expect(sdk.connect({ url, ca, tenant: 'bob', token })).rejects.toMatchObject(refused);
-    await expect(sdk.connect({ url, token })).rejects.toMatchObject({ code: 'connectFailed', message: expect.stringMatching(/self-signed/) });
-    await expect(sdk.connect({ url: `ws://127.0.0.1:${port}`, token })).rejects.toMatchObject({ code: 'connectFailed' });
-
-    const content = Buffer.alloc(3 * MIB + 5, 'over TLS ');
-    space.file('content', content.toString());
-    const where = ['--url', url, '--ca-file', 'server.crt', '--token-file', 'alice.token'];
-    const place = `nvme0/data@${8 * MIB}`;
-    expect(await space.ringwarden(['copy', 'content', place, ...where])).toMatchObject({ status: 0 });
-    expect(await space.ringwarden(['copy', place, 'back', '--length', String(content.length), ...where])).toMatchObject({ status: 0 });
-    expect(readFileSync(space.path('back')).equals(content)).toBe(true);
-    await workload.stop();
-    expect(workload.mismatches).toEqual([]);
-    await alice.close();
-    expect(server.process.stderr).not.toContain(token);
-    expect(await server.stop()).toEqual(ORDERLY);
-  });
-});
-
-/** A program that connects as whoever runs it, in a folder that everybody may read. Prints what became of it. */
-const STRANGER = `import { connect } from './dist/client/index.js';
-const [socket, tenant] = process.argv.slice(2);
-try {
-  const client = await connect({ socket, ...(tenant && { tenant }) });
-  const share = (await client.openDevice('nvme0')).share('data');
-  await share.write(0, Buffer.alloc(share.blockBytes, 'mine'));
-  console.log(JSON.stringify({ tenant: client.tenant, isolation: client.isolation, size: share.size }));
-  await client.close();
-} catch (error) {
-  console.log(JSON.stringify({ code: error.code }));
-}
-`;
-
-const as = (uid: number): string[] => ['setpriv', '--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--'];
-const [setpriv, ...ids] = as(4242);
-const canChangeUser = process.getuid?.() === 0 && spawnSync(setpriv, [...ids, process.execPath, '--version']).status === 0;
-const why = canChangeUser ? '' : ' (skipped: needs root, setpriv of util-linux, and a Node.js that every user may run)';
-
-describe.skipIf(!canChangeUser)(`peer credentials${why}`, () => {
-  /** What a stranger's program needs, where every user can read it. */
-  function open(space: Workspace): void {
-    chmodSync(space.folder, 0o755);
-    for (const folder of ['dist/client', 'dist/protocol', 'node_modules/ws', 'node_modules/msgpackr', 'package.json']) {
-      cpSync(join(ROOT, folder), space.path(folder), { recursive: true });
-    }
-    space.file('stranger.mjs', STRANGER);
-  }
-
-  const run = (space: Workspace, uid: number, ...args: string[]): Promise<Result> => {
-    const [command, ...rest] = as(uid);
-    return space.run(command, [...rest, process.execPath, ...args]);
-  };
-  const stranger = async (space: Workspace, uid: number, ...args: string[]): Promise<unknown> => {
-    const { stdout, stderr } = await run(space, uid, 'stranger.mjs', space.path('server.sock'), ...args);
-    expect(stderr).toBe('');
-    return JSON.parse(stdout);
-  };
-
-  it('tell which tenant a user is; a name alone proves nothing', async () => {
-    const space = workspace();
-    open(space);
-    const tenants = [tenant('alice', 0, { uid: 4242 }), tenant('bob', WINDOW_BYTES, { uid: 4243 })];
-    const listen = { unix: { path: 'server.sock' } };
-    const server = await Server.start(space, configuration({ isolation: 'required', listen, tenants }));
-    expect(await stranger(space, 4242)).toEqual({ tenant: 'alice', isolation: 'uid', size: WINDOW_BYTES });
-    expect(await stranger(space, 4243, 'bob')).toEqual({ tenant: 'bob', isolation: 'uid', size: WINDOW_BYTES });
-    expect(await stranger(space, 4242, 'bob')).toEqual({ code: 'authenticationFailed' });
-    expect(await stranger(space, 4244)).toEqual({ code: 'authenticationFailed' });
-    // Root could be anybody, and is nobody here.
-    await expect(sdk.connect({ socket: space.path('server.sock'), tenant: 'alice' })).rejects.toMatchObject({ code: 'authenticationFailed' });
-    expect(await server.stop()).toEqual(ORDERLY);
-  });
-
-  const ASK = `const { get } = require('node:http');
-get({ socketPath: process.argv[1], path: '/status', agent: false }, (response) => console.log(response.resume().statusCode)).on('error', (error) => console.log(error.code));`;
-
-  it('keep others from the admin socket, whatever the mode of its file', async () => {
-    const space = workspace();
-    chmodSync(space.folder, 0o755);
-    const server = await Server.start(space);
-    const ask = async (uid: number): Promise<string> => (await run(space, uid, '-e', ASK, server.ready.admin)).stdout.trim();
-    expect(await ask(4242)).toBe('EACCES');
-    chmodSync(server.ready.admin, 0o666);
-    expect(await ask(4242)).toBe('403');
-    expect(await ask(0)).toBe('200');
-    expect(await server.stop()).toEqual(ORDERLY);
-  });
-
-  it('let the members of the admin group in', async () => {
-    const space = workspace();
-    chmodSync(space.folder, 0o755);
-    const server = await Server.start(space, configuration({ admin: { path: 'admin.sock', group: 4242 } }));
-    const ask = async (uid: number): Promise<string> => (await run(space, uid, '-e', ASK, server.ready.admin)).stdout.trim();
-    expect(await ask(4242)).toBe('200');
-    expect(await ask(4243)).toBe('EACCES');
-    expect(await server.stop()).toEqual(ORDERLY);
   });
 });

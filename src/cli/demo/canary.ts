@@ -36,7 +36,8 @@ export class Secret {
 /** A place that must not change. */
 export interface Canary {
   readonly name: string;
-  readonly expected: Buffer;
+  /** Replaced only by {@link takeChanges}. */
+  expected: Buffer;
   /** What is there now. */
   read(): Buffer | Promise<Buffer>;
 }
@@ -51,14 +52,27 @@ export function firstDifference(expected: Uint8Array, found: Uint8Array): number
 
 /** What changed, in words; empty when nothing did. A canary that cannot be read counts as changed. */
 export async function changes(canaries: readonly Canary[]): Promise<string[]> {
+  const found = await Promise.all(canaries.map(async (canary) => (await look(canary)).change));
+  return found.filter((change) => change !== '');
+}
+
+/** {@link changes}, and takes what is there now for what is expected from here on: the next attack is not blamed for what this one did. */
+export async function takeChanges(canaries: readonly Canary[]): Promise<string[]> {
   const found: string[] = [];
   for (const canary of canaries) {
-    try {
-      const at = firstDifference(canary.expected, await canary.read());
-      if (at >= 0) found.push(`${canary.name} changed at byte ${at}`);
-    } catch (error) {
-      found.push(`${canary.name} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    const { change, bytes } = await look(canary);
+    if (change !== '') found.push(change);
+    if (bytes !== undefined) canary.expected = bytes;
   }
   return found;
+}
+
+async function look(canary: Canary): Promise<{ change: string; bytes?: Buffer }> {
+  try {
+    const bytes = await canary.read();
+    const at = firstDifference(canary.expected, bytes);
+    return at < 0 ? { change: '' } : { change: `${canary.name} changed at byte ${at}`, bytes: Buffer.from(bytes) };
+  } catch (error) {
+    return { change: `${canary.name} cannot be read: ${error instanceof Error ? error.message : String(error)}` };
+  }
 }

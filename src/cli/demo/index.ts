@@ -46,6 +46,7 @@ async function demo(options: DemoOptions): Promise<void> {
       progress.clear();
       if (isTable) print(table.row(result));
     },
+    onWait: () => progress.show(attacks.length - 1, 'the tenants go on, and everything is looked at once more'),
   }).catch((error: unknown) => {
     throw withoutBacking(error);
   });

@@ -49,7 +49,8 @@ export async function judgeMediated<World extends Witness>(
   }
   if (reply !== undefined && !isExpected(reply, attack.expected.mediated)) {
     const words = attack.expected.mediated.map(inWords).join(' or ');
-    surprises.push(`through the server: ${inWords(reply)}, where ${words} was expected`);
+    // What was accepted and should not have been got through, even if nothing was hit this time.
+    (reply.outcome === 'harmless' ? doubts : surprises).push(`through the server: ${inWords(reply)}, where ${words} was expected`);
   }
   const outcome = reply === undefined || doubts.length > 0 ? 'ESCAPED' : reply.outcome;
   return { outcome, code: reply?.code ?? '', findings: [...doubts, ...surprises] };
@@ -58,7 +59,7 @@ export async function judgeMediated<World extends Witness>(
 const isExpected = (reply: Reply, expected: readonly Reply[]): boolean =>
   expected.some(({ outcome, code }) => outcome === reply.outcome && code === reply.code);
 
-const inWords = ({ outcome, code }: Reply): string => (code === '' ? outcome : `${outcome} with ${code}`);
+const inWords = ({ outcome, code }: Reply): string => (code === '' ? 'accepted' : `${outcome} with ${code}`);
 
 /** Attacks that got through, and what the last look at everything found. */
 export const escapes = ({ results, findings }: DemoReport): number =>

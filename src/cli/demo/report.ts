@@ -15,7 +15,12 @@ const RAW_STYLES: Readonly<Record<AttackResult['raw'], Style>> = {
   'not-applicable': 'dim',
   none: 'yellow',
 };
-const MEDIATED_STYLES: Readonly<Record<AttackResult['mediated'], Style>> = { refused: 'green', faulted: 'green', harmless: 'green', ESCAPED: ['bold', 'red'] };
+const MEDIATED_STYLES: Readonly<Record<AttackResult['mediated'], Style>> = {
+  refused: 'green',
+  faulted: 'green',
+  harmless: 'green',
+  ESCAPED: ['bold', 'red'],
+};
 const RAW_WORDS: Partial<Record<AttackResult['raw'], string>> = { 'not-applicable': '-', none: 'NO DAMAGE' };
 
 /** A table that is printed row by row, while the attacks run: the widths come from the catalogue. */
@@ -76,11 +81,14 @@ export function summary(report: DemoReport): string {
   const requests = workload.requests.toLocaleString('en');
   return [
     '',
-    `${verdict} ${results.length} attacks: ${damaging} did damage with raw access, ${count} through the server.`,
+    `${verdict} ${results.length} ${results.length === 1 ? 'attack' : 'attacks'}: ${damaging} did damage with raw access, ${count} through the server.`,
     `Meanwhile ${workload.tenants} tenants had ${requests} requests with ${formatSize(workload.bytes)} answered and checked: ${workload.mismatches} mismatches.`,
     ...findings.map((text) => styled('red', `  ${text}`)),
     '',
-    styled('dim', 'All tenants of this demonstration run as one user, so its server says "isolation: none" and tells them apart by token: a program of that'),
+    styled(
+      'dim',
+      'All tenants of this demonstration run as one user, so its server says "isolation: none" and tells them apart by token: a program of that',
+    ),
     styled('dim', "user could reach the server's memory by other ways, as root can. Tenants with user ids of their own cannot."),
   ].join('\n');
 }
@@ -101,5 +109,6 @@ export const toJson = (report: DemoReport): object => ({
 /** The catalogue without running it. */
 export function listing(attacks: readonly Attack[]): string {
   const width = Math.max(...attacks.map(({ id }) => id.length));
-  return attacks.map(({ id, title, requirement }) => `${id.padEnd(width)}  ${requirement}  ${title}`).join('\n');
+  const reason = (why: string | undefined): string => (why === undefined ? '' : styled('dim', ` (raw access: ${why})`));
+  return attacks.map(({ id, title, requirement, raw }) => `${id.padEnd(width)}  ${requirement}  ${title}${reason(raw.why)}`).join('\n');
 }

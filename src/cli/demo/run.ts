@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly seconds: number;
   readonly onStart: (attack: Attack, index: number) => void;
   readonly onResult: (result: AttackResult) => void;
+  /** The attacks are over, the workload is not yet. */
+  readonly onWait: () => void;
 }
 
 /** Runs the attacks while two tenants work. Nothing is left behind, however it ends. @throws CliError, HardwareError */
@@ -52,7 +54,11 @@ export async function runDemo(options: RunOptions): Promise<DemoReport> {
   }
 }
 
-async function attackAll({ backing, attacks, seconds, onStart, onResult }: RunOptions, laboratory: Laboratory, world: MediatedWorld): Promise<DemoReport> {
+async function attackAll(
+  { backing, attacks, seconds, onStart, onResult, onWait }: RunOptions,
+  laboratory: Laboratory,
+  world: MediatedWorld,
+): Promise<DemoReport> {
   const results: AttackResult[] = [];
   const end = performance.now() + seconds * 1_000;
   for (const [index, attack] of attacks.entries()) {
@@ -63,8 +69,9 @@ async function attackAll({ backing, attacks, seconds, onStart, onResult }: RunOp
     const result = { attack, raw: raw.outcome, mediated: mediated.outcome, code: mediated.code, findings: [...raw.findings, ...mediated.findings] };
     results.push(result);
     onResult(result);
-    if (world.server.hasEnded) break;
+    if (world.isDown) break;
   }
+  onWait();
   await delay(Math.max(0, end - performance.now()));
   const findings = await world.stop();
   return { backing, workload: world.workload.report(), results, findings };

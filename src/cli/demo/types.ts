@@ -25,6 +25,13 @@ export interface Reply {
   readonly code: CodeName | '';
 }
 
+/** What a program with raw access does, and what it sees of the damage. */
+export interface RawHalf {
+  (world: RawWorld): Promise<RawOutcome>;
+  /** Why raw access has nothing of the kind, where it has not. */
+  readonly why?: string;
+}
+
 export interface Attack {
   /** Short, unique; what `--only` takes. */
   readonly id: string;
@@ -34,7 +41,7 @@ export interface Attack {
   /** What each half must end in; anything else fails the demonstration. More than one reply where the attempt is a race. */
   readonly expected: { readonly raw: Damage | Readonly<Record<BackingKind, Damage>>; readonly mediated: readonly Reply[] };
   /** With a device of its own and nobody in between. */
-  readonly raw: (world: RawWorld) => Promise<RawOutcome>;
+  readonly raw: RawHalf;
   /** The same through the server, as an ordinary client. What the victims see of it is judged apart from what it returns. */
   readonly mediated: (world: MediatedWorld) => Promise<Reply>;
 }
@@ -69,8 +76,5 @@ export const refused = (code: CodeName): Reply => ({ outcome: 'refused', code })
 export const faulted = (code: CodeName): Reply => ({ outcome: 'faulted', code });
 export const harmless: Reply = { outcome: 'harmless', code: '' };
 
-/** The raw half of an attack on something that only the server has. `why` is for whoever reads the catalogue. */
-export const notApplicable =
-  (_why: string) =>
-  async (): Promise<RawOutcome> =>
-    'not-applicable';
+/** The raw half of an attack on something that only the server has. `why` is shown with the catalogue. */
+export const notApplicable = (why: string): RawHalf => Object.assign(async () => 'not-applicable' as const, { why });

@@ -3,9 +3,11 @@
  * every block in the memory of this program. Workers have blocks of their own, so that two requests in flight never meet.
  */
 import { randomInt } from 'node:crypto';
-import { type BlockDevice, type Region, RingwardenError } from '../../client/index.js';
+import type { BlockDevice, Region } from '../../client/index.js';
+import { messageOf } from '../../server/text.js';
 import { type Secret, firstDifference } from './canary.js';
 import type { WorkloadReport } from './types.js';
+import { within } from './within.js';
 
 const MAX_BLOCKS = 64;
 const WORKERS = 4;
@@ -49,7 +51,12 @@ export class Workload {
   /** Waits until no request is in flight, then reads every block once more. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    await this.#running;
+    try {
+      await within('the end of all requests', this.#running ?? Promise.resolve());
+    } catch (error) {
+      this.#mismatch(messageOf(error));
+      return;
+    }
     for (const tenant of this.#tenants) await this.#verifyAll(tenant);
   }
 
@@ -78,7 +85,7 @@ export class Workload {
         await this.#one(tenant, worker, at, count * blockBytes);
         this.#requests.set(tenant, (this.#requests.get(tenant) ?? 0) + 1);
       } catch (error) {
-        this.#mismatch(`a request of ${tenant.name} failed: ${error instanceof RingwardenError ? error.message : String(error)}`);
+        this.#mismatch(`a request of ${tenant.name} failed: ${messageOf(error)}`);
         return;
       }
     }
@@ -132,10 +139,10 @@ export class Workload {
   async #verifyAll(tenant: WorkloadTenant): Promise<void> {
     const { share, zone } = tenant;
     try {
-      this.#check(tenant, zone.first, this.#expectedOf(tenant), await share.read(zone.first, zone.bytes));
+      this.#check(tenant, zone.first, this.#expectedOf(tenant), await within('the last read', share.read(zone.first, zone.bytes)));
       this.#requests.set(tenant, (this.#requests.get(tenant) ?? 0) + 1);
     } catch (error) {
-      this.#mismatch(`the last read of ${tenant.name} failed: ${error instanceof Error ? error.message : String(error)}`);
+      this.#mismatch(`the last read of ${tenant.name} failed: ${messageOf(error)}`);
     }
   }
 

@@ -6,7 +6,7 @@
 import { PAGE_BYTES } from '../../protocol/index.js';
 import { shm } from '../../native/shm.js';
 import type { Backing, DmaMemory } from '../backing.js';
-import { HardwareError, type Task } from '../task.js';
+import type { Task } from '../task.js';
 import { createMemoryFile, wholePages } from './file.js';
 import { writeAddress } from './translate.js';
 
@@ -47,12 +47,15 @@ export class DmaArena {
     return this.#chunks.reduce((sum, chunk) => sum + chunk.used.reduce((pages, page) => pages + page, 0) * PAGE_BYTES, 0);
   }
 
-  /** Zeroed memory of at least `bytes`. Throws `exhausted` when the backing has no room. */
-  *allocate(bytes: number): Task<DmaSlice> {
+  /**
+   * Memory of at least `bytes`; zeroed, unless it `mayBeStale`: zeroing megabytes stops the thread for a moment. Throws `exhausted` when the backing has no
+   * room.
+   */
+  *allocate(bytes: number, mayBeStale = false): Task<DmaSlice> {
     const size = wholePages(bytes);
     for (const chunk of this.#chunks) {
       const page = findRun(chunk.used, size / PAGE_BYTES);
-      if (page >= 0) return take(chunk, page, size);
+      if (page >= 0) return take(chunk, page, size, mayBeStale);
     }
     const chunkBytes = Math.max(CHUNK_BYTES, size);
     const fd = createMemoryFile(`ringwarden:${this.#name}`, chunkBytes);
@@ -65,35 +68,35 @@ export class DmaArena {
     }
     const chunk: Chunk = { fd, memory, used: new Uint8Array(chunkBytes / PAGE_BYTES) };
     this.#chunks.push(chunk);
-    return take(chunk, 0, size);
+    return take(chunk, 0, size, mayBeStale);
   }
 
-  /** Gives a slice back. The caller knows that the device does not use it any more. */
+  /** Gives a slice back; once. The caller knows that the device does not use it any more. What went with `dispose` is gone already. */
   free(slice: DmaSlice): void {
     const chunk = this.#chunks.find((candidate) => candidate.memory === slice.memory);
-    if (chunk === undefined) throw new HardwareError('protocol', 'slice of another arena');
-    chunk.used.fill(0, slice.offset / PAGE_BYTES, (slice.offset + slice.bytes) / PAGE_BYTES);
+    chunk?.used.fill(0, slice.offset / PAGE_BYTES, (slice.offset + slice.bytes) / PAGE_BYTES);
   }
 
-  /** Gives every chunk back to the backing. Nothing of the arena may be in use by the device. */
+  /** Gives every chunk back to the backing, whatever becomes of the others. Nothing of the arena may be in use by the device. */
   *dispose(): Task<void> {
-    for (let chunk = this.#chunks.pop(); chunk !== undefined; chunk = this.#chunks.pop()) {
-      try {
-        yield* this.#backing.detach(chunk.memory);
-      } finally {
-        shm().close(chunk.fd);
-      }
+    const chunk = this.#chunks.pop();
+    if (chunk === undefined) return;
+    try {
+      yield* this.#backing.detach(chunk.memory);
+    } finally {
+      shm().close(chunk.fd);
+      yield* this.dispose();
     }
   }
 }
 
-function take(chunk: Chunk, page: number, bytes: number): DmaSlice {
+function take(chunk: Chunk, page: number, bytes: number, mayBeStale: boolean): DmaSlice {
   chunk.used.fill(1, page, page + bytes / PAGE_BYTES);
   const offset = page * PAGE_BYTES;
   const address = new Uint32Array(2);
   writeAddress(chunk.memory, offset, address, 0);
   const u8 = new Uint8Array(chunk.memory.buffer, offset, bytes);
-  u8.fill(0);
+  if (!mayBeStale) u8.fill(0);
   return {
     bytes,
     memory: chunk.memory,

@@ -16,6 +16,12 @@ export class DeviceDomain {
   inFlight = new Int32Array(FIRST_SLOTS);
   /** Memory of each slot; present from `add` to `remove`, longer than the handle is usable. */
   readonly memory: (DmaMemory | undefined)[] = [];
+  /** Regions whose memory is here. */
+  count = 0;
+  /** Bytes of those that are not usable any more. */
+  closedBytes = 0;
+  /** Of each slot with memory: its handle. */
+  readonly #given: number[] = [];
 
   /** Makes a region usable under `handle`. */
   add(handle: number, memory: DmaMemory): void {
@@ -23,6 +29,8 @@ export class DeviceDomain {
     this.#grow(slot + 1);
     if (this.memory[slot] !== undefined) throw new Error(`region slot ${slot} is taken`);
     this.memory[slot] = memory;
+    this.#given[slot] = handle;
+    this.count++;
     this.bytes[slot] = memory.bytes;
     this.inFlight[slot] = 0;
     this.handles[slot] = handle;
@@ -30,21 +38,29 @@ export class DeviceDomain {
 
   /** The memory under `handle`, whether or not requests may still use it. */
   find(handle: number): DmaMemory | undefined {
-    return this.memory[handle & 0xffff];
+    const slot = handle & 0xffff;
+    return this.#given[slot] === handle ? this.memory[slot] : undefined;
   }
 
   /** No new request may use the region from now on. */
   close(handle: number): void {
-    this.handles[handle & 0xffff] = 0;
+    const slot = handle & 0xffff;
+    if (handle === 0 || this.handles[slot] !== handle) return;
+    this.handles[slot] = 0;
+    this.closedBytes += this.bytes[slot];
   }
 
   /** Forgets the region, once nothing is in flight on it. */
   remove(handle: number): void {
     const slot = handle & 0xffff;
+    if (this.find(handle) === undefined) return;
     if (this.inFlight[slot] !== 0) throw new Error(`region slot ${slot} has ${this.inFlight[slot]} requests in flight`);
-    this.handles[slot] = 0;
+    this.close(handle);
+    this.closedBytes -= this.bytes[slot];
     this.bytes[slot] = 0;
     this.memory[slot] = undefined;
+    this.#given[slot] = 0;
+    this.count--;
   }
 
   #grow(slots: number): void {

@@ -135,18 +135,25 @@ export class EmulatedBacking implements Backing {
 
   // For operators and tests
 
-  /** Makes the controller report an asynchronous event, as soon as the host has a request for it and its type is not masked. */
-  *injectEvent(event: InjectedEvent): Task<void> {
-    yield* this.#link.control({ kind: 'event', ...event });
+  /** Makes the controller report an asynchronous event, as soon as the host has a request for it and its type is not masked. @throws RangeError */
+  *injectEvent({ type, information }: InjectedEvent): Task<void> {
+    check('type', type, 0, 7);
+    check('information', information, 0, 0xff);
+    yield* this.#link.control({ kind: 'event', type, information });
   }
 
-  /** Changes the readings of the SMART log. A critical warning that was not there before becomes an event, if the host asked for such. */
+  /** Changes the readings of the SMART log. A critical warning that was not there before becomes an event, if the host asked for such. @throws RangeError */
   *setHealth(readings: Partial<HealthReadings>): Task<void> {
+    check('temperature', readings.temperature ?? 0, 0, 0xffff);
+    check('availableSpare', readings.availableSpare ?? 0, 0, 100);
+    check('percentageUsed', readings.percentageUsed ?? 0, 0, 0xff);
+    check('criticalWarning', readings.criticalWarning ?? 0, 0, 0x1f);
     yield* this.#link.control({ kind: 'health', readings });
   }
 
-  /** Puts a namespace on the changed namespace list, and tells the host if it asked for that. */
+  /** Puts a namespace on the changed namespace list, and tells the host if it asked for that. @throws RangeError */
   *changeNamespace(namespace: number): Task<void> {
+    check('namespace', namespace, 1, 0xffff_fffe);
     yield* this.#link.control({ kind: 'namespaceChanged', namespace });
   }
 
@@ -156,8 +163,9 @@ export class EmulatedBacking implements Backing {
     yield* this.#link.control({ kind: 'faults', faults });
   }
 
-  /** From the next time it is enabled, the controller becomes ready only after this time, ms; Infinity: never. */
+  /** From the next time it is enabled, the controller becomes ready only after this time, ms; Infinity: never. @throws RangeError */
   *setReadyDelay(milliseconds: number): Task<void> {
+    if (!(milliseconds >= 0)) throw new RangeError(`a delay of ${milliseconds} ms`);
     yield* this.#link.control({ kind: 'readyDelay', milliseconds: milliseconds === Infinity ? null : milliseconds });
   }
 
@@ -207,6 +215,11 @@ export class EmulatedBacking implements Backing {
     if (this.lost === undefined && (yield* this.config.read16(Header.vendorId)) === NO_DEVICE) this.#lost = 'the function does not answer';
     if (this.lost !== undefined) throw new HardwareError('lost', this.lost);
   }
+}
+
+function check(name: string, value: number, least: number, most: number): void {
+  const allowed = Number.isSafeInteger(value) && value >= least && value <= most;
+  if (!allowed) throw new RangeError(`${name} must be a whole number from ${least} to ${most}, not ${value}`);
 }
 
 function placeBars(bars: readonly BarInfo[]): number[] {

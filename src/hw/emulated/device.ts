@@ -1,5 +1,4 @@
 /** The embedded machine on one thread: bus, function, media, and what a test or an operator can do to them. The same for both modes. */
-import { shm } from '../../native/shm.js';
 import { Audit, type AuditRecord } from './audit.js';
 import { Bus } from './bus.js';
 import { type Fault, Faults } from './faults.js';
@@ -108,12 +107,9 @@ export class Machine {
     return attached.buffer;
   }
 
-  /** Unmaps everything that is attached. For a thread that mapped it itself. */
-  unmapAll(): void {
-    for (const slot of this.#attached.keys()) {
-      const buffer = this.detach(slot);
-      if (buffer !== undefined) shm().unmap(buffer);
-    }
+  /** Takes all memory off the bus. Returns the buffers. */
+  detachAll(): ArrayBuffer[] {
+    return [...this.#attached.keys()].map((slot) => this.detach(slot)).filter((buffer) => buffer !== undefined);
   }
 
   /** Does what is to be done; returns how much that was. */

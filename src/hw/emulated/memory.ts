@@ -47,7 +47,7 @@ export class MemoryTable {
     if (!allowed) throw new RangeError(`memory of ${bytes} bytes: it must have whole pages of ${PAGE} bytes, up to ${MAX_ATTACH_BYTES} bytes`);
     const pageLow = new Uint32Array(bytes / PAGE);
     const pageHigh = new Uint32Array(bytes / PAGE);
-    const buffer = shm().map(fd, 0, bytes, true);
+    const buffer = mapFile(fd, bytes);
     const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
     const memory = new AttachedMemory(slot, buffer, pageLow, pageHigh);
     let hasAddresses = false;
@@ -86,5 +86,16 @@ export class MemoryTable {
   #unmap({ slot, buffer }: AttachedMemory): void {
     shm().unmap(buffer);
     this.#freeSlots.push(slot);
+  }
+}
+
+function mapFile(fd: number, bytes: number): ArrayBuffer {
+  try {
+    return shm().map(fd, 0, bytes, true);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOMEM') {
+      throw new HardwareError('exhausted', `no address space for a mapping of ${bytes} bytes`);
+    }
+    throw error;
   }
 }

@@ -4,6 +4,8 @@ import { EXTENDED_CONFIG_BYTES, INTERRUPT_WINDOW, type Message, type MsixTable }
 import { HardwareError, type Task } from '../task.js';
 import type { Link } from './link.js';
 
+const ONES = 0xffff_ffff;
+
 /** Throws RangeError unless the access is aligned and inside. */
 function checkAccess(bytes: number, offset: number, width: Width): void {
   const inside = Number.isSafeInteger(offset) && offset >= 0 && width <= bytes && offset <= bytes - width;
@@ -12,7 +14,7 @@ function checkAccess(bytes: number, offset: number, width: Width): void {
 }
 
 function checkValue(value: number, width: 1 | 2 | 4): void {
-  if (Number.isSafeInteger(value) && value >= 0 && value < 2 ** (8 * width)) return;
+  if (Number.isSafeInteger(value) && value >= 0 && value <= ONES >>> (32 - 8 * width)) return;
   throw new RangeError(`${value} is not an unsigned value of ${width} bytes`);
 }
 
@@ -176,9 +178,12 @@ export class EmulatedInterrupts implements Interrupts {
   /** Brings `fired` up to date. Returns how many messages came since the last call. */
   collect(): number {
     const fired = this.#fired;
+    const start = this.#start;
+    const { counters } = this.#link;
     let count = 0;
     for (let vector = 0; vector < fired.length; vector++) {
-      const now = (Atomics.load(this.#link.counters, vector) - this.#start[vector]) >>> 0;
+      // A plain read: the signal that made the engine look is ordered after the count, and a count that is missed is read the next time.
+      const now = (counters[vector] - start[vector]) >>> 0;
       count += (now - fired[vector]) >>> 0;
       fired[vector] = now;
     }

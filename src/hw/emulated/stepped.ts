@@ -73,6 +73,7 @@ export class SteppedLink implements Link {
   }
 
   dispose(): void {
+    this.#machine.detachAll();
     // The descriptor is not left signalled for whoever opens the handle next.
     this.#shared.takeSignal(this.#event);
   }

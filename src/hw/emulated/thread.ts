@@ -9,7 +9,7 @@ import type { EmulatedHandle } from './handle.js';
 import { MAX_VECTORS } from './options.js';
 import { ANSWER_SLOTS, ANSWER_WORDS, AREA_BYTES, Answer, ENTRY_WORDS, Entry, Kind, QUEUE_ENTRIES, Shared, Word } from './shared.js';
 
-/** Turns without anything to do before the thread goes to sleep; some ten microseconds, about what waking up costs. */
+/** Turns without anything to do before the thread goes to sleep; some tens of microseconds, about what waking up costs. */
 const SPIN_TURNS = 200;
 /** Entries taken between two steps of the machine. */
 const BATCH = 64;
@@ -49,7 +49,7 @@ class DeviceThread {
       if (done > 0) idle = 0;
       else if (++idle > SPIN_TURNS) idle = this.#sleep();
     }
-    this.#machine.unmapAll();
+    for (const buffer of this.#machine.detachAll()) shm().unmap(buffer);
   }
 
   /** Sleeps until the engine, the durability service, or the end of a delay wakes the thread. */

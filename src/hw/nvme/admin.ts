@@ -40,6 +40,10 @@ export class AdminQueue implements CompletionSink {
   readonly #pending: (Pending | 'event' | undefined)[] = [];
   #eventRequests = 0;
   readonly #events: AsynchronousEvent[] = [];
+  /** Pages that the controller may write an answer to. */
+  readonly #pages = new Set<DmaSlice>();
+  /** Why nothing is answered any more. */
+  #ended: HardwareError | undefined;
 
   constructor(pair: QueuePair, arena: DmaArena, clock: Clock) {
     this.pair = pair;
@@ -50,19 +54,21 @@ export class AdminQueue implements CompletionSink {
   /** Runs one command and returns completion Dword 0. @throws HardwareError `status` (with its name) or `timeout`. */
   *command(command: AdminCommand, what: string): Task<number> {
     const [status, dword0] = yield* this.attempt(command, what);
-    if (status !== 0) throw new HardwareError('status', `${what}: the controller answered ${statusName(status)}`);
+    if (status !== 0) throw failed(what, status);
     return dword0;
   }
 
-  /** Runs one command and returns its status and completion Dword 0. @throws HardwareError `timeout`. */
+  /** Runs one command and returns its status and completion Dword 0. @throws HardwareError `timeout`, `lost` when the queue ends before the answer. */
   *attempt(command: AdminCommand, what: string): Task<[status: number, dword0: number]> {
-    yield* until(this.#clock, ADMIN_TIMEOUT_MS, `${what}: no room in the admin queue`, () => this.pair.room > 0);
+    yield* until(this.#clock, ADMIN_TIMEOUT_MS, `${what}: no room in the admin queue`, () => this.#ended !== undefined || this.pair.room > 0);
+    if (this.#ended !== undefined) throw this.#ended;
     const pending: Pending = { answered: false, status: 0, dword0: 0 };
     const slot = this.#submit(command);
     this.#pending[slot] = pending;
     this.pair.ring();
     try {
-      yield* until(this.#clock, ADMIN_TIMEOUT_MS, what, () => pending.answered);
+      yield* until(this.#clock, ADMIN_TIMEOUT_MS, what, () => this.#ended !== undefined || pending.answered);
+      if (!pending.answered && this.#ended !== undefined) throw this.#ended;
     } catch (error) {
       this.#pending[slot] = undefined;
       throw error;
@@ -70,14 +76,37 @@ export class AdminQueue implements CompletionSink {
     return [pending.status, pending.dword0];
   }
 
-  /** A command that returns one page or less; the answer is a copy. */
+  /** A command that returns one page or less; the answer is a copy. Without an answer the controller may still write there: the page is held until `close`. */
   *read(command: AdminCommand, bytes: number, what: string): Task<Uint8Array> {
     const data = yield* this.#arena.allocate(PAGE_BYTES);
-    yield* this.command({ ...command, data }, what);
+    if (this.#ended !== undefined) {
+      this.#arena.free(data);
+      throw this.#ended;
+    }
+    this.#pages.add(data);
+    const [status] = yield* this.attempt({ ...command, data }, what);
     const copy = data.u8.slice(0, bytes);
-    // After a timeout the controller may still write there: the page is then not given back before the next controller reset.
+    this.#pages.delete(data);
     this.#arena.free(data);
+    if (status !== 0) throw failed(what, status);
     return copy;
+  }
+
+  /** Takes completions; returns how many. @throws HardwareError `protocol`, once: whoever waits for an answer is told, too. */
+  poll(): number {
+    try {
+      return this.pair.reap(this);
+    } catch (error) {
+      this.#ended ??= new HardwareError('lost', 'the controller answered what cannot be');
+      throw error;
+    }
+  }
+
+  /** The controller was disabled, or is gone: whoever waits is told at once, and what was held is given back. */
+  close(): void {
+    this.#ended ??= new HardwareError('lost', 'the controller was reset before it answered');
+    for (const page of this.#pages) this.#arena.free(page);
+    this.#pages.clear();
   }
 
   /** Keeps event requests outstanding, up to `limit` (AERL + 1). */
@@ -121,3 +150,5 @@ export class AdminQueue implements CompletionSink {
     return slot;
   }
 }
+
+const failed = (what: string, status: number): HardwareError => new HardwareError('status', `${what}: the controller answered ${statusName(status)}`);

@@ -1,6 +1,6 @@
 /** Bringing a controller up and down, register by register (NVMe Base Specification 1.4, 7.6.1 and 7.6.2). */
 import type { Backing, Bar } from '../backing.js';
-import type { DmaArena } from '../dma/index.js';
+import type { DmaArena, DmaSlice } from '../dma/index.js';
 import { HardwareError, sleep, type Clock, type Task } from '../task.js';
 import { QueuePair } from './queue-pair.js';
 import {
@@ -67,10 +67,19 @@ export class Controller {
 
   /** Memory for a queue pair of `entries`, and the pair. */
   *makePair(arena: DmaArena, stride: number, id: number, entries: number, vector: number): Task<QueuePair> {
-    const submission = yield* arena.allocate(entries * SUBMISSION_BYTES);
-    const completion = yield* arena.allocate(entries * COMPLETION_BYTES);
-    const lists = yield* arena.allocate(entries * PAGE_BYTES);
-    return new QueuePair(this.bar, stride, id, entries, vector, { submission, completion, lists });
+    const { bar } = this;
+    const taken: DmaSlice[] = [];
+    try {
+      taken.push(yield* arena.allocate(entries * SUBMISSION_BYTES));
+      taken.push(yield* arena.allocate(entries * COMPLETION_BYTES));
+      // A command reads of its page only what was written for it.
+      taken.push(yield* arena.allocate(entries * PAGE_BYTES, true));
+    } catch (error) {
+      for (const slice of taken) arena.free(slice);
+      throw error;
+    }
+    const [submission, completion, lists] = taken;
+    return new QueuePair(bar, stride, id, entries, vector, { submission, completion, lists });
   }
 
   /** Enables the controller with fresh admin queues. Interrupts are enabled before (some device models lose them otherwise). */

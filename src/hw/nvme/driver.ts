@@ -52,6 +52,8 @@ export class NvmeDriver {
   /** Queue identifiers that are taken, by a pair or by one that is being made. */
   readonly #identifiers = new Set<number>();
   #opened = false;
+  /** The controller does no DMA. */
+  #quiet = true;
 
   constructor(backing: Backing, options: NvmeOptions) {
     this.#backing = backing;
@@ -67,6 +69,11 @@ export class NvmeDriver {
     return this.#facts;
   }
 
+  /** I/O queue pairs that exist or are being made, whoever uses them. */
+  get pairsInUse(): number {
+    return this.#identifiers.size;
+  }
+
   get isOpen(): boolean {
     return this.#opened;
   }
@@ -77,6 +84,7 @@ export class NvmeDriver {
    */
   *open(): Task<void> {
     yield* this.#backing.claim();
+    this.#quiet = false;
     try {
       this.#capabilities = yield* this.#controller.capabilities();
       yield* this.#controller.disable(this.#capabilities.readyTimeout);
@@ -88,9 +96,12 @@ export class NvmeDriver {
     }
   }
 
-  /** Shuts the controller down and gives everything back. Never throws for a device that is gone. */
-  *close(): Task<void> {
-    if (!this.#opened) return;
+  /**
+   * Shuts the controller down and gives everything back. Never throws for a device that is gone, or that does not obey. True when the controller does no DMA
+   * any more; false when that is not known: then its memory is kept until `open` has disabled it.
+   */
+  *close(): Task<boolean> {
+    if (!this.#opened) return this.#quiet;
     this.#opened = false;
     if (this.#backing.lost === undefined && this.#capabilities !== undefined) {
       try {
@@ -100,6 +111,7 @@ export class NvmeDriver {
       }
     }
     yield* this.#letGo();
+    return this.#quiet;
   }
 
   /**
@@ -146,8 +158,12 @@ export class NvmeDriver {
     try {
       pair = yield* this.#controller.makePair(this.arena, this.#known().stride, id, Math.min(entries, queueEntries), vector);
     } catch (error) {
-      this.#identifiers.delete(id);
+      if (this.#admin === admin) this.#identifiers.delete(id);
       throw error;
+    }
+    if (this.#admin !== admin) {
+      for (const slice of slicesOf(pair)) this.arena.free(slice);
+      throw new HardwareError('lost', `the controller was reset while queue ${id} was made`);
     }
     this.#pairs.set(id, pair);
     const { submission, completion } = pair.memory;
@@ -166,7 +182,7 @@ export class NvmeDriver {
       );
     } catch (error) {
       if (completionMade) yield* admin.attempt({ opcode: AdminOpcode.deleteCompletionQueue, cdw10: id }, `delete completion queue ${id}`);
-      this.#forget(pair);
+      this.releasePair(pair);
       throw error;
     }
     return pair;
@@ -174,9 +190,11 @@ export class NvmeDriver {
 
   /**
    * Deletes both queues. When it returns, the controller has ended every command of the pair (5.5.1: those in flight complete or are aborted first), and
-   * its memory is free. The caller reaps what is left before it forgets the pair. @throws HardwareError: the memory then stays taken.
+   * its memory is free. The caller reaps what is left before it forgets the pair. A pair that a reset took away is deleted already.
+   * @throws HardwareError: the memory then stays taken.
    */
   *deletePair(pair: QueuePair): Task<void> {
+    if (pair.closed) return;
     const admin = this.#adminQueue();
     yield* admin.command({ opcode: AdminOpcode.deleteSubmissionQueue, cdw10: pair.id }, `delete submission queue ${pair.id}`);
     yield* admin.command({ opcode: AdminOpcode.deleteCompletionQueue, cdw10: pair.id }, `delete completion queue ${pair.id}`);
@@ -221,7 +239,7 @@ export class NvmeDriver {
 
   /** Takes administrative completions; returns how many. @throws HardwareError `protocol`. */
   poll(): number {
-    return this.#admin === undefined ? 0 : this.#admin.pair.reap(this.#admin);
+    return this.#admin === undefined ? 0 : this.#admin.poll();
   }
 
   inspect(): unknown {
@@ -276,23 +294,36 @@ export class NvmeDriver {
     return yield* admin.read({ opcode: AdminOpcode.identify, namespace, cdw10: cns }, IDENTIFY_BYTES, `identify ${cns}`);
   }
 
+  /** Bus mastering goes off before the memory goes away; where that cannot be done, the memory stays. */
   *#letGo(): Task<void> {
-    if (this.#backing.lost === undefined) yield* this.#backing.interrupts.disable();
+    if (this.#backing.lost === undefined) yield* this.#attempt(this.#backing.interrupts.disable());
+    const released = this.#backing.lost === undefined && (yield* this.#attempt(this.#backing.release()));
+    this.#quiet = released || this.#backing.lost !== undefined;
     this.#forgetQueues();
-    if (this.#backing.lost === undefined) {
-      // Bus mastering goes off before the memory goes away.
-      yield* this.#backing.release();
+    if (this.#quiet) yield* this.#attempt(this.arena.dispose());
+  }
+
+  /** A step on the way down: none keeps the next from being done. True if it worked. */
+  *#attempt(step: Task<void>): Task<boolean> {
+    try {
+      yield* step;
+      return true;
+    } catch (error) {
+      if (!(error instanceof HardwareError)) throw error;
+      return false;
     }
-    yield* this.arena.dispose();
   }
 
   #forgetQueues(): void {
+    this.#admin?.close();
     this.#admin = undefined;
     for (const pair of [...this.#pairs.values()]) this.#forget(pair);
+    this.#identifiers.clear();
   }
 
   #forget(pair: QueuePair): void {
-    for (const slice of Object.values(pair.memory) as DmaSlice[]) this.arena.free(slice);
+    pair.close();
+    for (const slice of slicesOf(pair)) this.arena.free(slice);
     this.#pairs.delete(pair.id);
     this.#identifiers.delete(pair.id);
   }
@@ -307,3 +338,5 @@ export class NvmeDriver {
     return this.#admin;
   }
 }
+
+const slicesOf = (pair: QueuePair): DmaSlice[] => Object.values(pair.memory) as DmaSlice[];

@@ -55,6 +55,9 @@ export class QueuePair {
   #head = 0;
   #phase = 1;
   #count = 0;
+  /** The device wrote something that cannot be: nothing more of it is looked at. */
+  #distrusted = false;
+  #closed = false;
 
   constructor(bar: Bar, stride: number, id: number, entries: number, vector: number, memory: QueuePairMemory) {
     if (!(entries >= 2 && entries <= 1024)) throw new RangeError(`queue of ${entries} entries`);
@@ -89,6 +92,15 @@ export class QueuePair {
   /** The submission queue's words, for whoever fills in a claimed command. */
   get words(): Uint32Array {
     return this.#words;
+  }
+
+  /** Its memory was given back: the pair reaches neither memory nor registers any more. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  close(): void {
+    this.#closed = true;
   }
 
   /** Takes a free slot; only when `room` > 0. */
@@ -136,7 +148,7 @@ export class QueuePair {
 
   /** Tells the device about everything submitted since the last call: one doorbell write for a batch. */
   ring(): void {
-    if (this.#tail === this.#rungTail) return;
+    if (this.#tail === this.#rungTail || this.#closed) return;
     this.#rungTail = this.#tail;
     this.#bar.write32(this.#submissionDoorbell, this.#tail);
   }
@@ -148,9 +160,10 @@ export class QueuePair {
 
   /**
    * Takes the completions that are there, at most one turn of the ring. Returns how many.
-   * @throws HardwareError `protocol` for a completion that matches no command in flight here; the device is not to be believed any more.
+   * @throws HardwareError `protocol`, once, for a completion that matches no command in flight here; the device is not to be believed any more.
    */
   reap(sink: CompletionSink): number {
+    if (this.#closed || this.#distrusted) return 0;
     const completions = this.#completions;
     let taken = 0;
     while (taken < this.entries) {
@@ -188,6 +201,7 @@ export class QueuePair {
   }
 
   #distrust(what: string, status: number, queue: number): never {
+    this.#distrusted = true;
     throw new HardwareError(
       'protocol',
       `completion on queue ${this.id} ${what} (identifier 0x${(status & 0xffff).toString(16)}, queue word 0x${(queue >>> 0).toString(16)})`,

@@ -9,6 +9,7 @@ import {
   requestRingBytes,
 } from '../../protocol/index.js';
 import type { QueueChannel } from './api.js';
+import type { CompletionWatch } from './completion-watch.js';
 import type { IdRing } from './id-ring.js';
 import type { Signals } from './signals.js';
 
@@ -37,6 +38,7 @@ export class Channel implements QueueChannel {
   readonly #id: number;
   readonly #activations: IdRing;
   readonly #signals: Signals;
+  #watch: CompletionWatch | undefined;
   readonly #requests: Uint32Array;
   readonly #requestIndices: Int32Array;
   readonly #completions: Uint32Array;
@@ -49,11 +51,13 @@ export class Channel implements QueueChannel {
   /** Pushed and not yet taken back: no more than the ring is long. */
   #outstanding = 0;
 
-  constructor(id: number, memory: ChannelMemory, activations: IdRing, signals: Signals) {
+  /** `watch` is told of what goes out and comes back. */
+  constructor(id: number, memory: ChannelMemory, activations: IdRing, signals: Signals, watch?: CompletionWatch) {
     this.entries = memory.entries;
     this.#id = id;
     this.#activations = activations;
     this.#signals = signals;
+    this.#watch = watch;
     this.#requests = new Uint32Array(memory.requests);
     this.#requestIndices = new Int32Array(memory.requests);
     this.#completions = new Uint32Array(memory.completions);
@@ -75,6 +79,7 @@ export class Channel implements QueueChannel {
     this.#requestCookies[slot] = cookie;
     this.#tail = (this.#tail + 1) | 0;
     this.#outstanding++;
+    this.#watch?.pushed();
   }
 
   commit(): void {
@@ -84,6 +89,7 @@ export class Channel implements QueueChannel {
       this.#activations.push(this.#id);
       this.#signals.wakeEngine();
     }
+    this.#watch?.start();
   }
 
   take(words: Uint32Array, at: number): number {
@@ -94,7 +100,14 @@ export class Channel implements QueueChannel {
     const cookie = this.#completionCookies[slot];
     this.#completionHead = (this.#completionHead + 1) | 0;
     this.#outstanding--;
+    this.#watch?.taken(1);
     Atomics.store(this.#requestIndices, RequestRing.completionHead, this.#completionHead);
     return cookie;
+  }
+
+  /** The queue is gone: nobody looks out for what was not answered. */
+  end(): void {
+    this.#watch?.taken(this.#outstanding);
+    this.#watch = undefined;
   }
 }

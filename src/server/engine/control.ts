@@ -51,6 +51,8 @@ export type EngineMessage =
 
 export interface EngineSettings {
   readonly name: string;
+  /** Added to every lease handle, so that handles differ between the devices of a server. */
+  readonly leaseBase: number;
   /** Vectors to use at most (R11). */
   readonly vectorsCeiling: number;
   readonly queuePairsCeiling: number;
@@ -69,6 +71,10 @@ export interface EngineStart {
   readonly activations: SharedArrayBuffer;
   readonly ready: SharedArrayBuffer;
 }
+
+/** Lease handles that one device gives out before it uses them again; each device of a server has its own range, of the 32 bits that a handle has. */
+export const LEASES_OF_A_DEVICE = 2 ** 24;
+export const MAX_DEVICES = 2 ** 8;
 
 /** Channels that an engine serves at most. */
 export const MAX_CHANNELS = 4_096;

@@ -12,7 +12,7 @@ import { Refusal, type DeviceReport, type DeviceState, type OpenLease, type Open
 import type { ChannelMemory } from './channel.js';
 import { ClientQueue } from './client-queue.js';
 import { Lease } from './lease.js';
-import type { EnginePost } from './control.js';
+import { LEASES_OF_A_DEVICE, type EnginePost } from './control.js';
 import type { RequestPath } from './request-path.js';
 import { RequestTable } from './request-table.js';
 import type { Scheduler } from './scheduler.js';
@@ -42,17 +42,23 @@ export class Device {
   #users = 0;
   /** Domain of the last exclusive holder: while memory of it is left, nobody else gets in (R22). */
   #exclusiveDomain: number | undefined;
-  #nextLease = 1;
+  /** What the leases were judged by. */
+  #facts: NvmeFacts | undefined;
+  /** Controller resets that have ended, well or not. */
+  #resetsEnded = 0;
+  readonly #leaseBase: number;
+  #lastLease = 0;
   #generation = 0;
   #wasFree = true;
 
-  constructor(backing: Backing, driver: NvmeDriver, path: RequestPath, scheduler: Scheduler, clock: Clock, post: EnginePost) {
+  constructor(backing: Backing, driver: NvmeDriver, path: RequestPath, scheduler: Scheduler, clock: Clock, post: EnginePost, leaseBase: number) {
     this.#backing = backing;
     this.driver = driver;
     this.#path = path;
     this.#scheduler = scheduler;
     this.#clock = clock;
     this.#post = post;
+    this.#leaseBase = leaseBase;
     this.#generation = 1 + Math.floor(Math.random() * 0x7fff_ffff);
   }
 
@@ -93,26 +99,25 @@ export class Device {
     return yield* this.#mutex.run(() => this.#resetLease(lease, reason, Code.reset));
   }
 
-  /** Resets the controller: everybody's requests end with `reset`, and every open queue is made again. */
+  /**
+   * Resets the controller: everybody's requests end with `reset`, and every open queue is made again. A reset for another reason that ended since this one
+   * was asked for will do: many find out at once that a controller is sick.
+   */
   *resetController(reason: string): Task<void> {
-    yield* this.#mutex.run(() => this.#resetController(reason));
+    const ended = this.#resetsEnded;
+    yield* this.#mutex.run(() => this.#resetController(reason, () => this.#resetsEnded === ended));
   }
 
-  /** What the ladder does last for a command that does not end: see `Watchdog`. */
-  *recoverQueue(lease: Lease, reason: string): Task<void> {
-    lease.active = false;
-    yield* this.#mutex.run(() => this.#resetLease(lease, reason, Code.timeout));
+  /** What the ladder does last for a command that does not end, if it is still `stuck`: see `Watchdog`. */
+  *recoverQueue(lease: Lease, reason: string, stuck: () => boolean): Task<void> {
+    yield* this.#mutex.run(() => this.#recoverQueue(lease, reason, stuck));
   }
 
-  /** The device is gone: every request in flight is answered, and nothing more is asked of it. */
+  /** The device is gone: every request in flight is answered, and nothing more is asked of it. Memory is held until the device is known to be quiet. */
   *lose(reason: string): Task<void> {
     if (this.state === 'lost') return;
-    this.state = 'lost';
-    this.lostReason = reason;
-    for (const lease of this.leases.values()) lease.active = false;
-    this.#forgetPairs(Code.deviceLost);
-    this.#post.event('deviceLost', [reason]);
-    yield* this.#mutex.run(() => this.driver.close());
+    this.#declareLost(reason);
+    yield* this.#mutex.run(() => this.#goDown());
   }
 
   /** Tries to bring a lost device back; its leases go on with a new generation. True if it worked. */
@@ -138,7 +143,10 @@ export class Device {
     const lease = this.lease(handle);
     Object.assign(lease, this.#grantOf(shares, lease.grant.maxInFlight));
     const replaced = this.#clock();
-    while (this.#path.oldest((asker) => asker.owner === lease) <= replaced) yield 1;
+    const left = (): boolean => this.#path.oldest((asker) => asker.owner === lease) <= replaced;
+    // Those that were not given up have the watchdog behind them.
+    while (left() && lease.inFlight > 0) yield 1;
+    yield* this.#outlive(left, 'commands under an earlier grant do not end');
   }
 
   /**
@@ -146,10 +154,15 @@ export class Device {
    * controller is reset.
    */
   *settleOrphans(): Task<void> {
-    const orphans = (): boolean => this.#path.oldest((asker) => !this.leases.has(asker.lease)) < Infinity;
+    yield* this.#outlive(() => this.#path.oldest((asker) => !this.leases.has(asker.lease)) < Infinity, 'commands of an ended lease do not end');
+  }
+
+  /** Waits until no such command is `left`; in the end the controller is reset. @throws HardwareError `lost` when not even that is known to have ended them. */
+  *#outlive(left: () => boolean, reason: string): Task<void> {
     const deadline = this.#clock() + SETTLE_MS;
-    while (orphans() && this.#clock() < deadline) yield 1;
-    if (orphans()) yield* this.resetController('commands of an ended lease do not end');
+    while (left() && this.#clock() < deadline) yield 1;
+    if (left()) yield* this.resetController(reason);
+    if (left()) throw new HardwareError('lost', reason);
   }
 
   lease(handle: number): Lease {
@@ -173,6 +186,13 @@ export class Device {
     return domain;
   }
 
+  /** Forgets a domain that nobody uses. */
+  dropDomain(id: number): void {
+    if (this.domains.get(id)?.count !== 0) return;
+    for (const lease of this.leases.values()) if (lease.domainId === id) return;
+    this.domains.delete(id);
+  }
+
   /** How many queue pairs raise a hardware vector. */
   pairsOnVector(vector: number): number {
     let count = 0;
@@ -186,11 +206,8 @@ export class Device {
     let regions = 0;
     let quarantineBytes = 0;
     for (const domain of this.domains.values()) {
-      domain.memory.forEach((memory, slot) => {
-        if (memory === undefined) return;
-        regions++;
-        if (domain.handles[slot] === 0) quarantineBytes += memory.bytes;
-      });
+      regions += domain.count;
+      quarantineBytes += domain.closedBytes;
     }
     if (regions > 0) heldBy.push(`${regions} memory regions, ${quarantineBytes} bytes of them in quarantine`);
     const commands = this.commandsInFlight();
@@ -236,7 +253,7 @@ export class Device {
       if (request.queues === 'own' && this.#freePairs() < 1) throw new Refusal('noFreeQueue', 'queues', 'own');
       const grant = this.#grantOf(request.shares, request.maxInFlight);
       const lease = new Lease({
-        handle: this.#nextLease++,
+        handle: this.#newHandle(),
         tenant,
         session: request.session,
         domainId: request.domain,
@@ -269,9 +286,7 @@ export class Device {
     }
     if (mode === 'exclusive' && !this.report().free) throw new Refusal('notFree', 'mode', mode);
     const left = this.#exclusiveDomain;
-    if (left !== undefined && left !== domain && this.domains.get(left)?.memory.some((memory) => memory !== undefined)) {
-      throw new Refusal('notFree', 'mode', mode);
-    }
+    if (left !== undefined && left !== domain && (this.domains.get(left)?.count ?? 0) > 0) throw new Refusal('notFree', 'mode', mode);
     this.#exclusiveDomain = undefined;
   }
 
@@ -282,18 +297,22 @@ export class Device {
     while (lease.abandoned > 0 && this.#clock() < deadline && this.state === 'open') yield 1;
     this.leases.delete(lease.handle);
     lease.tenant.leases--;
+    this.dropDomain(lease.domainId);
     if (lease.mode === 'exclusive') this.#exclusiveDomain = lease.domainId;
     if (this.state === 'open' && lease.abandoned > 0 && this.leases.size === 0) yield* this.#resetController('commands of the last lease do not end');
     yield* this.#closeIfUnused();
   }
 
   *#openQueue(lease: Lease, channel: number, memory: ChannelMemory, tagSeed: number): Task<ClientQueue> {
+    if (this.state !== 'open') throw new Refusal('deviceLost', 'lease', lease.handle);
     if (!lease.active) throw new Refusal('leaseNotActive', 'lease', lease.handle);
     let index = 0;
     while (lease.queues[index] !== undefined) index++;
     if (index >= lease.maxQueues) throw new Refusal('queueLimit', 'lease', lease.handle);
     const queue = new ClientQueue(lease, index, channel, memory, tagSeed);
     yield* this.#connect(queue);
+    // The device may have been lost on the way.
+    if (this.state !== 'open') throw new Refusal('deviceLost', 'lease', lease.handle);
     lease.queues[index] = queue;
     return queue;
   }
@@ -304,6 +323,10 @@ export class Device {
     lease.queues[queue.queue] = undefined;
   }
 
+  *#recoverQueue(lease: Lease, reason: string, stuck: () => boolean): Task<void> {
+    if (stuck()) yield* this.#resetLease(lease, reason, Code.timeout);
+  }
+
   *#resetLease(lease: Lease, reason: string, code: number): Task<number> {
     if (!this.leases.has(lease.handle) || lease.closing) throw new Refusal('unknownLease', 'lease', lease.handle);
     if (this.state !== 'open') throw new Refusal('deviceLost', 'lease', lease.handle);
@@ -312,61 +335,121 @@ export class Device {
       yield* this.#resetController(reason);
       return lease.generation;
     }
+    lease.active = false;
     lease.generation = this.#nextGeneration();
+    const resets = this.#resetsEnded;
     for (const queue of lease.queues) if (queue !== undefined) yield* this.#disconnect(queue, code);
-    for (const queue of lease.queues) if (queue !== undefined) yield* this.#connect(queue);
-    lease.active = true;
+    // If the controller had to be reset for it, all is done, and told.
+    if (this.#resetsEnded !== resets) return lease.generation;
+    try {
+      for (const queue of lease.queues) if (queue !== undefined) yield* this.#connect(queue);
+    } catch (error) {
+      if (this.state !== 'open') throw error;
+      if (error instanceof Refusal) {
+        this.#post.event('revoked', [lease.handle, 'no queue pair is left for it']);
+        throw error;
+      }
+      yield* this.#resetController(`a queue could not be made again: ${error instanceof Error ? error.message : String(error)}`);
+      return lease.generation;
+    }
+    if (this.state !== 'open') throw new Refusal('deviceLost', 'lease', lease.handle);
+    lease.active = !lease.closing;
     this.#post.event('reset', [lease.handle, lease.generation, reason]);
     return lease.generation;
   }
 
-  *#resetController(reason: string): Task<void> {
-    if (this.state !== 'open') return;
+  *#resetController(reason: string, needed: () => boolean = () => true): Task<void> {
+    if (this.state !== 'open' || !needed()) return;
     this.state = 'resetting';
     this.resets++;
     this.#post.log('warn', 'controller reset', { reason });
-    const active = [...this.leases.values()].filter((lease) => !lease.closing);
-    for (const lease of active) lease.active = false;
+    for (const lease of this.leases.values()) lease.active = false;
     try {
       yield* this.driver.disable();
       this.#forgetPairs(Code.reset);
       yield* this.driver.enable();
+      this.#checkUnchanged();
       this.state = 'open';
-      yield* this.#resume(active);
-      for (const lease of active) this.#post.event('reset', [lease.handle, lease.generation, reason]);
+      for (const lease of yield* this.#resume()) this.#post.event('reset', [lease.handle, lease.generation, reason]);
     } catch (error) {
       if (!(error instanceof HardwareError)) throw error;
-      this.state = 'lost';
-      this.lostReason = error.message;
-      this.#forgetPairs(Code.deviceLost);
-      this.#post.event('deviceLost', [error.message]);
-      yield* this.driver.close();
+      this.#declareLost(error.message);
+      yield* this.#goDown();
+    } finally {
+      this.#resetsEnded++;
     }
   }
 
+  #declareLost(reason: string): void {
+    if (this.state !== 'lost') this.#post.event('deviceLost', [reason]);
+    this.state = 'lost';
+    this.lostReason = reason;
+    for (const lease of this.leases.values()) {
+      lease.active = false;
+      for (const queue of lease.queues) if (queue !== undefined) queue.pair = undefined;
+    }
+    this.#sharedPair = undefined;
+    for (const [pair, table] of this.#path.tables) {
+      for (let slot = 0; slot < pair.capacity; slot++) if (table.asker[slot] !== undefined) this.#path.abandon(pair, slot, Code.deviceLost);
+    }
+  }
+
+  /** Closes a lost device. Where it is not known whether it still writes, its commands and their memory stay until it is opened again. */
+  *#goDown(): Task<void> {
+    if (yield* this.driver.close()) this.#forgetPairs(Code.deviceLost);
+  }
+
+  /** Leases go on after the controller was enabled again only on a device that is what they were judged by. @throws HardwareError `unsupported` */
+  #checkUnchanged(): void {
+    const [before, now] = [this.#facts, this.driver.facts];
+    if (before === undefined || this.leases.size === 0) return;
+    const same =
+      now.maxTransferBytes >= before.maxTransferBytes &&
+      before.namespaces.every((old) =>
+        now.namespaces.some(({ id, blocks, blockBytes }) => id === old.id && blocks >= old.blocks && blockBytes === old.blockBytes),
+      );
+    if (!same) throw new HardwareError('unsupported', 'the device is not what it was: its leases have to be closed');
+  }
+
   *#revive(): Task<boolean> {
+    if (this.state !== 'lost') return false;
     try {
       yield* this.driver.open();
+      // Opening disabled the controller: whatever it was still at has ended.
+      this.#forgetPairs(Code.deviceLost);
+      this.#checkUnchanged();
+      this.state = 'open';
+      const resumed = yield* this.#resume();
+      this.lostReason = '';
+      this.#post.event('deviceRestored', [resumed.map((lease) => ({ lease: lease.handle, generation: lease.generation }))]);
     } catch (error) {
       if (!(error instanceof HardwareError)) throw error;
+      this.#declareLost(error.message);
+      yield* this.#goDown();
       return false;
     }
-    this.state = 'open';
-    this.lostReason = '';
-    const active = [...this.leases.values()].filter((lease) => !lease.closing);
-    yield* this.#resume(active);
-    this.#post.event('deviceRestored', [active.map((lease) => ({ lease: lease.handle, generation: lease.generation }))]);
     yield* this.#closeIfUnused();
     return true;
   }
 
-  /** Leases go on with new generations and new hardware queues. */
-  *#resume(leases: readonly Lease[]): Task<void> {
-    for (const lease of leases) {
+  /** Leases go on with new generations and new hardware queues; returns which. One for which no queue pair is left is put out. */
+  *#resume(): Task<Lease[]> {
+    const resumed: Lease[] = [];
+    for (const lease of [...this.leases.values()]) {
+      if (lease.closing) continue;
       lease.generation = this.#nextGeneration();
-      for (const queue of lease.queues) if (queue !== undefined) yield* this.#connect(queue);
-      lease.active = true;
+      try {
+        for (const queue of lease.queues) if (queue !== undefined) yield* this.#connect(queue);
+      } catch (error) {
+        if (!(error instanceof Refusal)) throw error;
+        this.#post.event('revoked', [lease.handle, 'no queue pair is left for it']);
+        continue;
+      }
+      if (this.state !== 'open') throw new HardwareError('lost', this.lostReason);
+      lease.active = !lease.closing;
+      resumed.push(lease);
     }
+    return resumed;
   }
 
   /** Gives a queue its hardware queue pair: one of its own, or the one that is shared. */
@@ -422,13 +505,25 @@ export class Device {
       if (table.queue[slot] !== undefined) this.#path.abandon(pair, slot, code);
     }
     const mine = (slot: number): boolean => table.asker[slot] === queue && this.state === 'open';
-    for (const slot of slots) if (mine(slot) && pair.inFlight[slot] === 1) yield* this.driver.abort(pair, slot);
+    try {
+      for (const slot of slots) if (mine(slot) && pair.inFlight[slot] === 1) yield* this.driver.abort(pair, slot);
+    } catch (error) {
+      if (!(error instanceof HardwareError)) throw error;
+      yield* this.#resetController(`an abort got no answer: ${error.message}`);
+    }
     const deadline = this.#clock() + SETTLE_MS;
     while (slots.some(mine) && this.#clock() < deadline) yield 1;
   }
 
   *#createPair(entries: number): Task<QueuePair> {
-    const pair = yield* this.driver.createPair(entries);
+    let pair: QueuePair;
+    try {
+      pair = yield* this.driver.createPair(entries);
+    } catch (error) {
+      if (error instanceof HardwareError && error.code === 'exhausted') throw new Refusal('noFreeQueue', 'queues');
+      throw error;
+    }
+    if (this.state !== 'open' || pair.closed) throw new HardwareError('lost', this.lostReason);
     this.#path.tables.set(pair, new RequestTable(pair.capacity));
     return pair;
   }
@@ -442,7 +537,7 @@ export class Device {
   /** Pairs that a lease can have for itself: one is kept for leases with shared queues. */
   #freePairs(): number {
     const kept = this.#sharedPair === undefined ? 1 : 0;
-    return this.driver.facts.queuePairs - this.#path.tables.size - kept;
+    return this.driver.facts.queuePairs - this.driver.pairsInUse - kept;
   }
 
   *#ensureOpen(): Task<void> {
@@ -450,6 +545,7 @@ export class Device {
     if (this.state === 'lost') throw new Refusal('deviceLost', 'device', this.lostReason);
     try {
       yield* this.driver.open();
+      this.#facts = this.driver.facts;
       this.state = 'open';
     } catch (error) {
       if (!(error instanceof HardwareError)) throw error;
@@ -468,6 +564,13 @@ export class Device {
     if (this.state !== 'open') return;
     this.state = 'closed';
     yield* this.driver.close();
+  }
+
+  /** A handle that no lease of this server has, and that none had for long. */
+  #newHandle(): number {
+    do this.#lastLease = (this.#lastLease % LEASES_OF_A_DEVICE) + 1;
+    while (this.leases.has(this.#leaseBase + this.#lastLease));
+    return this.#leaseBase + this.#lastLease;
   }
 
   #nextGeneration(): number {

@@ -6,7 +6,7 @@
  */
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import type { Backing } from '../../hw/backing.js';
-import { NvmeDriver, type NvmeFacts } from '../../hw/nvme/index.js';
+import { NvmeDriver, type NvmeFacts, type QueuePair } from '../../hw/nvme/index.js';
 import { HardwareError, type Clock, type Task } from '../../hw/task.js';
 import { Epoll, shm } from '../../native/shm.js';
 import type { DeviceFacts } from './api.js';
@@ -30,6 +30,8 @@ const MAX_BUSY_SLEEP_US = 1_000;
 /** An event of an idle controller is noticed after so long. */
 const IDLE_SLEEP_MS = 250;
 const MAX_EPOLL_EVENTS = 16;
+/** Between two events of the controller that are handled. */
+const EVENT_MS = 10;
 
 export class Engine {
   readonly device: Device;
@@ -54,6 +56,7 @@ export class Engine {
   readonly #epollEvents = new Int32Array(2 * MAX_EPOLL_EVENTS);
   #controlSeen = 0;
   #spinUntil = 0;
+  #nextEvent = 0;
   #busySleep = BUSY_SLEEP_US;
 
   constructor(backing: Backing, settings: EngineSettings, port: MessagePort, signals: Signals, activations: IdRing, ready: IdRing, clock: Clock) {
@@ -68,7 +71,7 @@ export class Engine {
     this.path = new RequestPath(performance.timeOrigin);
     this.scheduler = new Scheduler(this.path, (queue, code) => this.#fault(queue, code));
     this.driver = new NvmeDriver(backing, { ...settings, clock });
-    this.device = new Device(backing, this.driver, this.path, this.scheduler, clock, this.post);
+    this.device = new Device(backing, this.driver, this.path, this.scheduler, clock, this.post, settings.leaseBase);
     this.#watchdog = new Watchdog(this.device, this.path, this.tasks, clock, this.post, settings.commandTimeout);
     this.interrupts = new InterruptForwarder(backing.interrupts, this.post, (vector) => this.device.pairsOnVector(vector) === 1);
     this.#methods = createMethods(this);
@@ -201,14 +204,19 @@ export class Engine {
   /** Takes completions of all queue pairs, after the backing was polled or at the start of a turn. */
   #reap(): number {
     let taken = 0;
+    for (const pair of this.path.tables.keys()) if (pair.count > 0) taken += this.#reapPair(pair);
+    return taken + this.#reapPair(this.driver);
+  }
+
+  /** One that cannot be believed keeps nobody from the others, least of all the administrative queue: what is under way needs its answers. */
+  #reapPair(pair: QueuePair | NvmeDriver): number {
     try {
-      for (const pair of this.path.tables.keys()) if (pair.count > 0) taken += pair.reap(this.path);
-      taken += this.driver.poll();
+      return pair === this.driver ? this.driver.poll() : (pair as QueuePair).reap(this.path);
     } catch (error) {
       if (!(error instanceof HardwareError)) throw error;
       this.#watchdog.failed(error);
+      return 1;
     }
-    return taken;
   }
 
   #afterPoll(now: number): number {
@@ -217,15 +225,21 @@ export class Engine {
     }
     this.#watchdog.turn(now);
     const taken = this.#reap();
-    for (let event = this.driver.nextEvent(); event !== undefined; event = this.driver.nextEvent()) {
-      this.tasks.start(
-        'event',
-        handleControllerEvent(this.device, this.post, event.type, event.information),
-        () => {},
-        (error) => this.post.log('warn', 'event of the controller not handled', { error: failureOf(error).message }),
-      );
-    }
+    if (now >= this.#nextEvent) this.#takeEvent(now);
     return taken;
+  }
+
+  /** One at a time, and not at once again: the controller has its requests for events back only then, however many it would like to report. */
+  #takeEvent(now: number): void {
+    const event = this.driver.nextEvent();
+    if (event === undefined) return;
+    this.#nextEvent = now + EVENT_MS;
+    this.tasks.start(
+      'event',
+      handleControllerEvent(this.device, this.post, event.type, event.information),
+      () => {},
+      (error) => this.post.log('warn', 'event of the controller not handled', { error: failureOf(error).message }),
+    );
   }
 
   /** Shows completions to the clients and tells the main thread which queues have some: once a turn. */
@@ -245,6 +259,7 @@ export class Engine {
   /** The client broke the ring contract: its lease serves no more, and its session is told to end. */
   #fault(queue: ClientQueue, code: number): void {
     queue.owner.active = false;
+    queue.owner.closing = true;
     this.scheduler.remove(queue);
     this.post.event('fault', [queue.lease, code]);
   }
@@ -252,7 +267,11 @@ export class Engine {
   /** Nothing to do: polls on for a moment, then sleeps until something happens. */
   #idle(): void {
     const now = this.clock();
-    if (now < this.#spinUntil) return;
+    if (now < this.#spinUntil) {
+      // The main thread, or a client, may be waiting for this very processor.
+      shm().yieldProcessor();
+      return;
+    }
     const busy = this.device.commandsInFlight() > 0;
     const milliseconds = Math.min(
       this.tasks.wait(),

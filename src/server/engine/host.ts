@@ -1,7 +1,8 @@
 /** The main thread's side of an engine: methods as promises, channels, events. */
 import { EventEmitter } from 'node:events';
 import { randomInt } from 'node:crypto';
-import type { MessagePort, Worker } from 'node:worker_threads';
+import { receiveMessageOnPort, type MessagePort, type Worker } from 'node:worker_threads';
+import { Code } from '../../protocol/index.js';
 import { HardwareError } from '../../hw/task.js';
 import type { PreparedBacking } from '../../hw/backing.js';
 import type {
@@ -18,6 +19,7 @@ import type {
 } from './api.js';
 import { Refusal } from './api.js';
 import { Channel, createChannelMemory } from './channel.js';
+import { CompletionWatch } from './completion-watch.js';
 import { MAX_CHANNELS, type ControlRequest, type EngineMessage, type EngineMethod, type EngineMethods } from './control.js';
 import { Counters } from './counters.js';
 import { errorOf } from './failure.js';
@@ -53,6 +55,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
   readonly #counters = new Counters();
   readonly #waiting = new Map<number, Waiting>();
   readonly #channels: (Channel | undefined)[] = [];
+  readonly #watch: CompletionWatch;
   /** Channel numbers of each lease's queues. */
   readonly #queues = new Map<number, Map<number, number>>();
   /** Why calls fail once the thread has ended by itself. */
@@ -67,9 +70,16 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     this.facts = parts.facts;
     this.#parts = parts;
     this.#gone = new HardwareError('lost', `the engine of ${parts.name} has ended`);
+    this.#watch = new CompletionWatch(parts.signals, () => this.takeReady());
     parts.port.on('message', (message: EngineMessage) => this.#take(message));
     parts.worker.on('error', (error) => this.#end(error));
-    parts.worker.on('exit', () => this.#end(this.#gone));
+    parts.worker.on('exit', () => {
+      // Its last words may still be on their way.
+      for (let last = receiveMessageOnPort(parts.port); last !== undefined; last = receiveMessageOnPort(parts.port)) {
+        this.#take(last.message as EngineMessage);
+      }
+      this.#end(this.#gone);
+    });
   }
 
   get counters(): CounterView {
@@ -82,7 +92,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
 
   async closeLease(lease: number): Promise<void> {
     await this.#call('closeLease', [lease]);
-    for (const channel of this.#queues.get(lease)?.values() ?? []) this.#channels[channel] = undefined;
+    for (const channel of this.#queues.get(lease)?.values() ?? []) this.#forget(channel);
     this.#queues.delete(lease);
   }
 
@@ -91,7 +101,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     while (this.#channels[number] !== undefined) number++;
     if (number >= MAX_CHANNELS) throw new Refusal('queueLimit', 'queue', number);
     const memory = createChannelMemory(entries);
-    const channel = new Channel(number, memory, this.#parts.activations, this.#parts.signals);
+    const channel = new Channel(number, memory, this.#parts.activations, this.#parts.signals, this.#watch);
     this.#channels[number] = channel;
     try {
       const opened = await this.#call('openQueue', [lease, number, memory, randomInt(2 ** 32)]);
@@ -109,7 +119,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     const number = this.#queues.get(lease)?.get(queue);
     if (number === undefined) return;
     this.#queues.get(lease)?.delete(queue);
-    this.#channels[number] = undefined;
+    this.#forget(number);
   }
 
   resetLease(lease: number): Promise<number> {
@@ -165,10 +175,20 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#closing;
   }
 
-  /** Looks at the queues that the engine says have completions. */
-  takeReady(): void {
+  /** Looks at the queues that the engine says have completions. Returns how many there were. */
+  takeReady(): number {
     const { ready } = this.#parts;
-    for (let number = ready.pop(); number >= 0; number = ready.pop()) this.#channels[number]?.onCompletions();
+    let found = 0;
+    for (let number = ready.pop(); number >= 0; number = ready.pop()) {
+      this.#channels[number]?.onCompletions();
+      found++;
+    }
+    return found;
+  }
+
+  #forget(channel: number): void {
+    this.#channels[channel]?.end();
+    this.#channels[channel] = undefined;
   }
 
   async #close(milliseconds: number): Promise<void> {
@@ -211,11 +231,15 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
       this.emit(message.event, ...(message.args as EngineEvents[typeof message.event]));
     } else if (message.kind === 'progress') {
       this.#waiting.get(message.id)?.progress?.(message.done);
+    } else if (message.kind === 'failed') {
+      this.#end(errorOf(message.failure));
     } else if (message.kind === 'answer' || message.kind === 'refused') {
       const waiting = this.#waiting.get(message.id);
       this.#waiting.delete(message.id);
       if (message.kind === 'answer') waiting?.resolve(message.value);
       else waiting?.reject(errorOf(message.failure));
+    } else if (message.kind === 'failed') {
+      this.#end(errorOf(message.failure));
     }
   }
 
@@ -228,5 +252,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     if (this.#closing !== undefined) return;
     this.emit('log', 'error', 'the engine has ended', { device: this.name, error: error.stack ?? error.message });
     this.emit('deviceLost', error.message);
+    // Nobody answers their requests any more: the sessions have to end, so that their clients hear of it.
+    for (const lease of this.#queues.keys()) this.emit('fault', lease, Code.internal);
   }
 }

@@ -1,5 +1,6 @@
 /** What an engine does for each method of the control port. Every one is a task. */
 import { Code } from '../../protocol/index.js';
+import type { DmaMemory } from '../../hw/backing.js';
 import { COMPLETION_BYTES, SUBMISSION_BYTES } from '../../hw/nvme/index.js';
 import { HardwareError, type Task } from '../../hw/task.js';
 import { Refusal, type Rates } from './api.js';
@@ -17,6 +18,8 @@ const QUARANTINE_MS = 10_000;
 export function createMethods(engine: Engine): Methods {
   const { device, clock } = engine;
   const tenants = new Map<number, TenantState>();
+  /** Memory that is on its way out. */
+  const leaving = new Set<DmaMemory>();
 
   const tenantOf = (index: number, name: string, weight: number, rates: { operations: number; bytes: number }, memory: SharedArrayBuffer) => {
     let tenant = tenants.get(index);
@@ -34,6 +37,13 @@ export function createMethods(engine: Engine): Methods {
     tenant.bytes.rate = rates.bytes;
   };
 
+  /** Queues of leases that are gone. */
+  const forgetChannels = (): void => {
+    engine.channels.forEach((queue, channel) => {
+      if (queue !== undefined && !device.leases.has(queue.lease)) engine.channels[channel] = undefined;
+    });
+  };
+
   return {
     *openLease(request, statistics) {
       const tenant = tenantOf(request.tenant, request.tenantName, request.weight, request.rates, statistics);
@@ -44,6 +54,7 @@ export function createMethods(engine: Engine): Methods {
       const lease = device.leases.get(handle);
       if (lease !== undefined) engine.interrupts.release(lease);
       yield* device.closeLease(handle, Code.aborted);
+      forgetChannels();
       device.announceFree();
     },
 
@@ -88,6 +99,7 @@ export function createMethods(engine: Engine): Methods {
       }
       engine.post.event('revoked', [lease, 'the grant was taken away']);
       yield* device.closeLease(lease, Code.revoked);
+      forgetChannels();
       device.announceFree();
     },
 
@@ -98,26 +110,37 @@ export function createMethods(engine: Engine): Methods {
 
     *attachRegion(domainId, handle, fd, bytes, owner) {
       const memory = yield* engine.backing.attach(fd, bytes, { owner });
-      device.domain(domainId).add(handle, memory);
+      try {
+        device.domain(domainId).add(handle, memory);
+      } catch (error) {
+        yield* engine.backing.detach(memory);
+        throw error;
+      }
     },
 
     *detachRegion(domainId, handle, force) {
-      const domain = device.domain(domainId);
+      const domain = device.domains.get(domainId);
       const slot = handle & 0xffff;
-      const memory = domain.find(handle);
-      if (memory === undefined) return;
+      const memory = domain?.find(handle);
+      if (domain === undefined || memory === undefined) return;
       if (!force && domain.inFlight[slot] > 0) throw new Refusal('regionBusy', 'region', handle);
       domain.close(handle);
-      const deadline = clock() + QUARANTINE_MS;
-      while (domain.inFlight[slot] > 0) {
-        if (clock() > deadline) yield* device.resetController('memory of an ended lease is still in use');
-        yield 1;
+      // Whoever asks a second time waits for the first to be done with it, well or not.
+      while (leaving.has(memory)) yield 1;
+      if (domain.find(handle) !== memory) return;
+      leaving.add(memory);
+      try {
+        const deadline = clock() + QUARANTINE_MS;
+        while (domain.inFlight[slot] > 0) {
+          if (clock() > deadline) yield* device.resetController('memory of an ended lease is still in use');
+          yield 1;
+        }
+        yield* engine.backing.detach(memory);
+        domain.remove(handle);
+      } finally {
+        leaving.delete(memory);
       }
-      yield* engine.backing.detach(memory);
-      domain.remove(handle);
-      if (domain.memory.every((left) => left === undefined) && ![...device.leases.values()].some((lease) => lease.domainId === domainId)) {
-        device.domains.delete(domainId);
-      }
+      device.dropDomain(domainId);
       device.announceFree();
     },
 

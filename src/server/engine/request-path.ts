@@ -130,11 +130,19 @@ export class RequestPath implements CompletionSink {
     );
   }
 
-  /** Gives up the request in `slot` after the fact: answered with `code` now, its memory held until the device is done with it. */
+  /**
+   * Gives up the request in `slot` after the fact, with those that wait for the same command: answered with `code` now, its memory held until the device is
+   * done with it.
+   */
   abandon(pair: QueuePair, slot: number, code: number): void {
     const table = this.tables.get(pair);
-    const queue = table?.queue[slot];
-    if (table === undefined || queue === undefined) return;
+    if (table === undefined) return;
+    for (let next = slot; next >= 0; next = table.follower[next]) this.#abandonOne(table, pair, next, code);
+  }
+
+  #abandonOne(table: RequestTable, pair: QueuePair, slot: number, code: number): void {
+    const queue = table.queue[slot];
+    if (queue === undefined) return;
     this.answer(table, slot, pair.submittedAt[slot], code, 0);
     queue.owner.abandoned++;
     table.queue[slot] = undefined;

@@ -70,6 +70,8 @@ export class Scheduler {
       if (tenant.queues.length > 0) this.#next++;
       else this.#retire(tenant);
     }
+    // Another one comes first next time: what became free on a queue pair that several use is not always the same tenant's.
+    this.#next = this.#tenants.length === 0 ? 0 : ((this.#next % this.#tenants.length) + 1) % this.#tenants.length;
     return taken;
   }
 
@@ -102,7 +104,7 @@ export class Scheduler {
     }
     const alone = this.#tenants.length === 1;
     const quantum = (QUANTUM * tenant.weight) / NORMAL_WEIGHT;
-    tenant.deficit = alone ? QUANTUM : Math.min(quantum, tenant.deficit + quantum);
+    tenant.deficit = alone ? Infinity : Math.min(quantum, tenant.deficit + quantum);
     const most = alone ? Infinity : Math.max(MIN_SHARE, (WINDOW * tenant.weight) / this.#weights);
     let taken = 0;
     for (let count = tenant.queues.length; count > 0; count--) {

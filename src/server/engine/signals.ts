@@ -3,6 +3,7 @@ import { shm } from '../../native/shm.js';
 
 const ASLEEP = 0;
 const CONTROL = 16;
+const MAIN_WATCHING = 32;
 
 /** Survives a structured clone: what the engine thread gets. */
 export interface SignalHandles {
@@ -43,8 +44,13 @@ export class Signals {
     Atomics.store(this.#words, ASLEEP, asleep ? 1 : 0);
   }
 
-  /** Engine: lets the main thread's loop look at what is ready. */
+  /** Main: looks at what is ready without being told, or not any more (it looks once more after this). */
+  setMainWatching(watching: boolean): void {
+    Atomics.store(this.#words, MAIN_WATCHING, watching ? 1 : 0);
+  }
+
+  /** Engine: lets the main thread's loop look at what is ready, unless it does so anyway. */
   wakeMain(): void {
-    shm().wake(this.handles.mainWaker);
+    if (Atomics.load(this.#words, MAIN_WATCHING) === 0) shm().wake(this.handles.mainWaker);
   }
 }

@@ -4,26 +4,28 @@ import { prepareBacking, type BackingOptions } from '../../hw/backings.js';
 import { HardwareError } from '../../hw/task.js';
 import { shm } from '../../native/shm.js';
 import type { DeviceFacts, EngineHost } from './api.js';
-import { MAX_CHANNELS, type EngineMessage, type EngineSettings, type EngineStart } from './control.js';
+import { LEASES_OF_A_DEVICE, MAX_CHANNELS, MAX_DEVICES, type EngineMessage, type EngineSettings, type EngineStart } from './control.js';
 import { errorOf } from './failure.js';
 import { Host } from './host.js';
 import { IdRing } from './id-ring.js';
 import { Signals } from './signals.js';
 
-export interface EngineOptions extends Partial<Omit<EngineSettings, 'name'>> {
+export interface EngineOptions extends Partial<Omit<EngineSettings, 'name' | 'leaseBase'>> {
   readonly name: string;
   readonly backing: BackingOptions;
 }
 
 /** Settings where the configuration says nothing. */
 const DEFAULTS = { vectorsCeiling: 64, queuePairsCeiling: 128, commandTimeout: 10_000, spinMicroseconds: 50 } as const;
+let enginesStarted = 0;
+
 /** A device that does not answer its probe in so long is given up. */
 const PROBE_MS = 30_000;
 
 /** Resolves when the device was probed. A failure gives back what was taken before it. @throws HardwareError */
 export async function startEngine(options: EngineOptions): Promise<EngineHost> {
   const { name, backing, ...given } = options;
-  const settings: EngineSettings = { ...DEFAULTS, ...given, name };
+  const settings: EngineSettings = { ...DEFAULTS, ...given, name, leaseBase: (enginesStarted++ % MAX_DEVICES) * LEASES_OF_A_DEVICE };
   const prepared = await prepareBacking(backing);
   const native = shm();
   const engineWake = native.eventfd();

@@ -97,10 +97,13 @@ export class Watchdog {
     }
     if (!stuck() || lease.closing) return;
     if (lease.kind === 'own') {
-      yield* this.#device.recoverQueue(lease, 'a command did not end');
-      return;
+      const { resets } = this.#device;
+      yield* this.#device.recoverQueue(lease, 'a command did not end', stuck);
+      // It took a reset of everybody's controller.
+      if (this.#device.resets === resets || lease.mode === 'exclusive') return;
+    } else {
+      this.#path.abandon(pair, slot, Code.timeout);
     }
-    this.#path.abandon(pair, slot, Code.timeout);
     if (++lease.strikes < MAX_STRIKES) return;
     this.#post.event('revoked', [lease.handle, 'its commands do not end']);
     yield* this.#device.closeLease(lease.handle, Code.revoked);

@@ -6,6 +6,8 @@ import type { Device } from './device.js';
 /** Bytes of one Write Zeroes command: little enough that the engine serves others in between. */
 const STEP_BYTES = 4 * 1_048_576;
 const STEP_TIMEOUT_MS = 30_000;
+/** A controller reset takes the queue pair away: the wipe goes on with another, so many times. */
+const MAX_ATTEMPTS = 16;
 
 /** Writes zeroes over the window, with a queue pair of its own. @throws HardwareError when the device cannot, or fails. */
 export function* wipeWindow(
@@ -23,24 +25,31 @@ export function* wipeWindow(
       throw new HardwareError('unsupported', 'the controller has no Write Zeroes: wipe the window by hand and say keepData');
     const facts = driver.facts.namespaces.find(({ id }) => id === namespace);
     if (facts === undefined) throw new HardwareError('absent', `the device has no namespace ${namespace}`);
-    const pair = yield* driver.createPair(2);
-    try {
-      for (let done = 0; done < blocks;) {
-        const at = firstBlock + done;
-        const step = Math.min(STEP_BYTES / facts.blockBytes, blocks - done);
-        yield* execute(pair, clock, `wiping at block ${at}`, () => {
-          submitWriteZeroes(pair, namespace, at, step, false, clock());
+    let done = 0;
+    for (let attempt = 1; ; attempt++) {
+      const pair = yield* driver.createPair(2);
+      try {
+        while (done < blocks) {
+          const at = firstBlock + done;
+          const step = Math.min(STEP_BYTES / facts.blockBytes, blocks - done);
+          yield* execute(pair, clock, `wiping at block ${at}`, () => {
+            submitWriteZeroes(pair, namespace, at, step, false, clock());
+          });
+          done += step;
+          progress(done);
+        }
+        // What is told to be wiped must be so after a loss of power, too.
+        yield* execute(pair, clock, 'flushing what was wiped', () => {
+          submitFlush(pair, namespace, clock());
         });
-        done += step;
-        progress(done);
+        return;
+      } catch (error) {
+        if (!pair.closed || attempt === MAX_ATTEMPTS) throw error;
+        while (device.state === 'resetting') yield 1;
+      } finally {
+        yield* driver.deletePair(pair);
+        driver.releasePair(pair);
       }
-      // What is told to be wiped must be so after a loss of power, too.
-      yield* execute(pair, clock, 'flushing what was wiped', () => {
-        submitFlush(pair, namespace, clock());
-      });
-    } finally {
-      yield* driver.deletePair(pair);
-      driver.releasePair(pair);
     }
   });
 }
@@ -53,10 +62,15 @@ function* execute(pair: QueuePair, clock: Clock, what: string, submit: () => voi
       status = answered;
     },
   };
+  const checkPair = (): void => {
+    if (pair.closed) throw new HardwareError('lost', `${what}: the controller was reset`);
+  };
+  checkPair();
   submit();
   pair.ring();
   const deadline = clock() + STEP_TIMEOUT_MS;
   while (pair.reap(sink) === 0) {
+    checkPair();
     if (clock() > deadline) throw new HardwareError('timeout', `${what}: no answer within ${STEP_TIMEOUT_MS} ms`);
     yield 0;
   }

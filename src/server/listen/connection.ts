@@ -21,6 +21,9 @@ export class WebSocketConnection implements Connection {
   /** Milliseconds of the clock that never goes back. */
   #lastHeard = performance.now();
   #lastWaiting = 0;
+  /** What to call when a ping with this payload is answered. The peer reads, and answers, in order. */
+  readonly #probes = new Map<string, () => void>();
+  #lastProbe = 0;
 
   constructor(webSocket: WebSocket, socket: Socket, ticket: Ticket) {
     this.#webSocket = webSocket;
@@ -31,8 +34,11 @@ export class WebSocketConnection implements Connection {
       // With its default binary type, ws hands over a Buffer.
       this.onMessage(data as Buffer, isBinary);
     });
-    webSocket.on('pong', () => {
+    webSocket.on('pong', (payload) => {
       this.#lastHeard = performance.now();
+      const probe = payload.toString('latin1');
+      this.#probes.get(probe)?.();
+      this.#probes.delete(probe);
     });
     webSocket.on('error', (error) => this.#onError(error));
     webSocket.on('close', (status) => this.onEnd(`closed with status ${status}`));
@@ -58,6 +64,13 @@ export class WebSocketConnection implements Connection {
 
   authenticated(): void {
     this.#ticket.authenticated();
+  }
+
+  whenRead(callback: () => void): void {
+    if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
+    const probe = String(++this.#lastProbe);
+    this.#probes.set(probe, callback);
+    this.#webSocket.ping(probe);
   }
 
   end(status: number, reason: string): void {

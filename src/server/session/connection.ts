@@ -21,6 +21,8 @@ export interface Connection {
   resume(): void;
   /** The peer said who it is: the deadline for that is lifted, and the connection no longer counts among the unknown ones. */
   authenticated(): void;
+  /** Calls back once the peer has read everything that was sent until now. Not when the connection ends before. */
+  whenRead(callback: () => void): void;
   /** Sends what is queued, then closes with a WebSocket status code. Ends anyway after a short time. */
   end(status: number, reason: string): void;
   /** Ends at once; what is queued is lost. */

@@ -119,7 +119,7 @@ export class Dispatcher {
     try {
       if (!session.authenticated) throw new Refusal('notAuthenticated', 'type', 'submit');
       const request = guardSubmit(message);
-      if (session.services.isDraining()) throw new Refusal('draining');
+      if (session.takesNoSubmits) throw new Refusal('draining');
       const { domain, stagings } = session;
       if (domain === undefined || stagings === undefined) throw new Refusal('noDomain');
       if (session.leases.size === 0) throw new Refusal('noLease');
@@ -127,7 +127,6 @@ export class Dispatcher {
       const outcome = submit(queue, domain, stagings, request);
       if (outcome === 'pushed') {
         this.#submits++;
-        session.services.spinner.watch(queue);
         return;
       }
       this.#holding = true;

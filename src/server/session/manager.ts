@@ -12,7 +12,6 @@ import { reconcileLease } from './policy.js';
 import { RefusalRecorder, Status } from './refusals.js';
 import type { SessionServices } from './services.js';
 import { Session } from './session.js';
-import { ActivitySpinner } from './spinner.js';
 
 /** How often a drain looks whether all is done, in milliseconds. */
 const DRAIN_TURN_MILLISECONDS = 5;
@@ -74,7 +73,6 @@ export class SessionManager {
       limits,
       domains: this.domains,
       leases: new LeaseRegistry(engines.values(), log),
-      spinner: new ActivitySpinner(),
       refusals: new RefusalRecorder(log, audit),
       log,
       serverVersion,
@@ -167,7 +165,7 @@ export class SessionManager {
   async drain(milliseconds: number): Promise<void> {
     const deadline = performance.now() + milliseconds;
     this.#draining = true;
-    for (const session of this.#sessions) if (session.authenticated) session.event({ type: 'event', event: 'draining', milliseconds });
+    for (const session of this.#sessions) session.announceDrain(milliseconds);
     while (performance.now() < deadline && [...this.#sessions].some((session) => !session.ended && session.busy)) {
       await sleep(DRAIN_TURN_MILLISECONDS);
     }

@@ -2,7 +2,6 @@
 import type { QueueChannel } from '../engine/api.js';
 import { deliver } from './deliver.js';
 import type { Outlet } from './outlet.js';
-import type { Pollable } from './spinner.js';
 import type { StagingPool } from './staging-pool.js';
 
 /** What a queue needs of its session. */
@@ -14,7 +13,7 @@ export interface QueueOwner {
   onRoom(): void;
 }
 
-export class SessionQueue implements Pollable {
+export class SessionQueue {
   readonly lease: number;
   /** Index in the lease. */
   readonly index: number;
@@ -22,7 +21,6 @@ export class SessionQueue implements Pollable {
   readonly key: number;
   readonly channel: QueueChannel;
   readonly owner: QueueOwner;
-  watched = false;
   /** Requests pushed and not answered. */
   inFlight = 0;
   /** It is being closed: nothing more is pushed. */

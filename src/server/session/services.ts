@@ -5,7 +5,6 @@ import type { Log } from '../log.js';
 import type { ServerLimits, TenantDirectory } from '../policy.js';
 import type { LeaseRegistry } from './lease-registry.js';
 import type { RefusalRecorder } from './refusals.js';
-import type { ActivitySpinner } from './spinner.js';
 
 export interface SessionServices {
   /** By the names that the configuration gives to devices. */
@@ -15,7 +14,6 @@ export interface SessionServices {
   readonly limits: ServerLimits;
   readonly domains: DomainRegistry;
   readonly leases: LeaseRegistry;
-  readonly spinner: ActivitySpinner;
   readonly refusals: RefusalRecorder;
   readonly log: Log;
   /** Name and version of the server, for the hello answer. */

@@ -16,6 +16,9 @@ import type { SessionServices } from './services.js';
 import { StagingPool } from './staging-pool.js';
 import { DeviceWaits } from './waits.js';
 
+/** How long a client may take to read that the server drains, in milliseconds: submits that cross that message are still taken. */
+const CROSSING_MILLISECONDS = 2_000;
+
 export class Session implements LeaseHolder {
   readonly number: number;
   readonly peer: Peer;
@@ -41,6 +44,7 @@ export class Session implements LeaseHolder {
   #finish: () => void = () => undefined;
   #tenant: Tenant | undefined;
   #lastQueueKey = 0;
+  #draining: 'no' | 'announced' | 'known' = 'no';
   #ended = false;
 
   constructor(number: number, connection: Connection, peer: Peer, services: SessionServices) {
@@ -94,9 +98,14 @@ export class Session implements LeaseHolder {
     return this.services.log;
   }
 
-  /** Something is under way: requests at a device, or an answer that was not read. */
+  /** The client knows that the server drains: it gets no request in any more. */
+  get takesNoSubmits(): boolean {
+    return this.#draining === 'known';
+  }
+
+  /** Something is under way: requests at a device or on their way, or an answer that was not read. */
   get busy(): boolean {
-    if (this.#dispatcher.busy || this.#connection.waiting > 0) return true;
+    if (this.#draining === 'announced' || this.#dispatcher.busy || this.#connection.waiting > 0) return true;
     for (const lease of this.leases.values()) if (lease.inFlight > 0) return true;
     return false;
   }
@@ -164,6 +173,18 @@ export class Session implements LeaseHolder {
         this.log.error('leaving a domain failed', { session: this.number, error: messageOf(error) });
       }
     }
+  }
+
+  /** Tells the client that the server drains. */
+  announceDrain(milliseconds: number): void {
+    if (this.#ended || !this.authenticated || this.#draining !== 'no') return;
+    this.#draining = 'announced';
+    const known = (): void => {
+      this.#draining = 'known';
+    };
+    this.event({ type: 'event', event: 'draining', milliseconds });
+    this.#connection.whenRead(known);
+    setTimeout(known, CROSSING_MILLISECONDS).unref();
   }
 
   event(message: EventMessage): void {

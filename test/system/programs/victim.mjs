@@ -52,7 +52,8 @@ async function leases() {
 }
 
 async function listen() {
-  for await (const event of events) if (event.type !== 'completion' && event.type !== 'interrupt' && event.type !== 'dropped') console.log(event.type);
+  for await (const event of events)
+    if (event.type !== 'completion' && event.type !== 'interrupt' && event.type !== 'dropped') console.log(event.type);
 }
 
 const all = [...Array.from({ length: LANES }, (_, lane) => blocks(lane)), regions(40), regions(41), leases(), listen()];

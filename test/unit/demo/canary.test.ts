@@ -1,6 +1,6 @@
 /** The demonstration's eyes: nothing that changed or leaked may pass them. */
 import { describe, expect, test } from 'vitest';
-import { Secret, changes, firstDifference } from '../../../src/cli/demo/canary.js';
+import { Secret, changes, firstDifference, takeChanges } from '../../../src/cli/demo/canary.js';
 
 const PAGE = 4_096;
 
@@ -29,6 +29,18 @@ describe('a canary', () => {
     const expected = Buffer.alloc(8, 1);
     const bad = { name: 'one', expected, read: () => Buffer.alloc(8, 2) };
     expect(await changes([bad, { ...bad, name: 'two' }])).toHaveLength(2);
+  });
+});
+
+describe('a canary that changed', () => {
+  test('is told of once, and watched from there on', async () => {
+    const memory = Buffer.alloc(64, 1);
+    const canary = { name: 'memory', expected: Buffer.from(memory), read: () => memory };
+    memory[5] = 2;
+    expect(await takeChanges([canary])).toEqual(['memory changed at byte 5']);
+    expect(await takeChanges([canary])).toEqual([]);
+    memory[5] = 1;
+    expect(await takeChanges([canary])).toEqual(['memory changed at byte 5']);
   });
 });
 

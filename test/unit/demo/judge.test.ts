@@ -4,7 +4,16 @@ import { changes } from '../../../src/cli/demo/canary.js';
 import { type Witness, escapes, judgeMediated, judgeRaw, succeeded } from '../../../src/cli/demo/judge.js';
 import type { RawWorld } from '../../../src/cli/demo/raw/world.js';
 import { toJson } from '../../../src/cli/demo/report.js';
-import { type Attack, type AttackResult, type DemoReport, type Reply, faulted, harmless, notApplicable, refused } from '../../../src/cli/demo/types.js';
+import {
+  type Attack,
+  type AttackResult,
+  type DemoReport,
+  type Reply,
+  faulted,
+  harmless,
+  notApplicable,
+  refused,
+} from '../../../src/cli/demo/types.js';
 
 /** A world with one byte of somebody else's in it. */
 class TinyWorld implements Witness {
@@ -58,7 +67,11 @@ describe('an attack through the server', () => {
 
   test('without a verdict has escaped', async () => {
     const silent = attackThat(() => Promise.reject(new Error('no answer')), harmless);
-    expect(await judgeMediated(silent, new TinyWorld())).toMatchObject({ outcome: 'ESCAPED', code: '', findings: [expect.stringContaining('no answer')] });
+    expect(await judgeMediated(silent, new TinyWorld())).toMatchObject({
+      outcome: 'ESCAPED',
+      code: '',
+      findings: [expect.stringContaining('no answer')],
+    });
   });
 
   test('after which nobody can look has escaped', async () => {
@@ -81,13 +94,26 @@ describe('an attack through the server', () => {
   });
 
   test('that is answered in another way than it must be is a finding', async () => {
-    for (const reply of [refused('tagInUse'), harmless, faulted('malformed')]) {
+    for (const reply of [refused('tagInUse'), faulted('malformed')]) {
       const verdict = await judgeMediated(
         attackThat(async () => reply, refused('unknownRegion')),
         new TinyWorld(),
       );
+      expect(verdict.outcome).toBe(reply.outcome);
       expect(verdict.findings).toEqual([expect.stringContaining('refused with unknownRegion was expected')]);
     }
+  });
+
+  test('that is accepted and must not be has escaped', async () => {
+    const verdict = await judgeMediated(
+      attackThat(async () => harmless, refused('unknownRegion')),
+      new TinyWorld(),
+    );
+    expect(verdict).toEqual({
+      outcome: 'ESCAPED',
+      code: '',
+      findings: ['through the server: accepted, where refused with unknownRegion was expected'],
+    });
   });
 
   test('that is refused, and whose session is gone, is a finding', async () => {
@@ -119,7 +145,10 @@ describe('an attack with raw access', () => {
 
   test('that fails is a finding, and no damage', async () => {
     const failing: Attack = { ...attack, raw: () => Promise.reject(new Error('the controller is gone')) };
-    expect(await judgeRaw(failing, world, 'emulated')).toMatchObject({ outcome: 'none', findings: [expect.stringContaining('the controller is gone')] });
+    expect(await judgeRaw(failing, world, 'emulated')).toMatchObject({
+      outcome: 'none',
+      findings: [expect.stringContaining('the controller is gone')],
+    });
   });
 
   test('may do other damage on another backing', async () => {

@@ -1,7 +1,8 @@
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { SyncService } from '../../../src/hw/emulated/durability.js';
 import { type EmulatedOptions, openEmulated, prepareEmulated } from '../../../src/hw/emulated/index.js';
 import {
   AdminOpcode,
@@ -16,7 +17,9 @@ import {
   getField,
   putField,
 } from '../../../src/hw/nvme/spec/index.js';
-import { RawNvme, type RawPair, blocks, finish } from '../../support/raw-nvme.js';
+import { Shared } from '../../../src/hw/emulated/shared.js';
+import { shm } from '../../../src/native/shm.js';
+import { type RawCompletion, RawNvme, type RawPair, blocks, quiet } from '../../support/raw-nvme.js';
 import { MIB, PAGE, pattern, startHost } from './world.js';
 
 let folder: string;
@@ -98,6 +101,41 @@ describe.each(['stepped', 'thread'] as const)('an image, %s', (mode) => {
       await host.admin({ opcode: AdminOpcode.setFeatures, words: { [Sqe.cdw10]: FeatureId.volatileWriteCache, [Sqe.cdw11]: 0 } });
       for (const nsid of [1, 2, 3]) expect((await send(nsid)).status).toBe(0);
       expect((await host.io(pair, { opcode: NvmOpcode.writeZeroes, nsid: 3, words: blocks(0, 256) })).status).toBe(0);
+    });
+  });
+
+  test('zeros of many blocks take many steps, in which other commands pass, and can be forced to be durable', async () => {
+    await session({ namespaces: [{ bytes: 64 * MIB, blockBytes: 512, image: file('a') }] }, async (host, pair) => {
+      const data = await host.allocate(PAGE);
+      data.u8.fill(0xff);
+      await host.io(pair, { opcode: NvmOpcode.write, nsid: 1, prp1: data.at(0), words: blocks(65_000, 8) });
+      const long = host.write(pair.submission, { opcode: NvmOpcode.writeZeroes, nsid: 1, words: blocks(0, 65_536, 2 ** 30) });
+      const short = host.submit(pair.submission, { opcode: NvmOpcode.read, nsid: 1, prp1: data.at(0), words: blocks(100_000, 8) });
+      expect(await host.completion(pair.completion)).toMatchObject({ commandId: short, status: 0 });
+      expect(await host.completion(pair.completion)).toMatchObject({ commandId: long, status: 0 });
+      data.u8.fill(0xff);
+      await host.io(pair, { opcode: NvmOpcode.read, nsid: 1, prp1: data.at(0), words: blocks(65_000, 8) });
+      expect(data.u8.every((byte) => byte === 0)).toBe(true);
+    });
+  });
+
+  test('zeros in the making can be aborted, and end with their queue', async () => {
+    await session({ namespaces: [{ bytes: 2 ** 40, image: file('a') }] }, async (host, pair) => {
+      const data = await host.allocate(PAGE);
+      data.u32.set([0, 2 ** 28, 0, 0]);
+      const command = { opcode: NvmOpcode.datasetManagement, nsid: 1, prp1: data.at(0), words: { [Sqe.cdw11]: 4 } };
+      const first = host.submit(pair.submission, command);
+      await quiet(host.backing, 2);
+      expect(host.peek(pair.completion)).toBeUndefined();
+      expect(await host.admin({ opcode: AdminOpcode.abort, words: { [Sqe.cdw10]: (1 | (first << 16)) >>> 0 } })).toMatchObject({
+        status: 0,
+        dword0: 0,
+      });
+      expect(await host.completion(pair.completion)).toMatchObject({ commandId: first, status: Status.abortRequested });
+      const second = host.submit(pair.submission, command);
+      await quiet(host.backing, 2);
+      await host.admin({ opcode: AdminOpcode.deleteSubmissionQueue, words: { [Sqe.cdw10]: 1 } });
+      expect(await host.completion(pair.completion)).toMatchObject({ commandId: second, status: Status.abortedQueueDeleted });
     });
   });
 
@@ -273,23 +311,46 @@ describe('a medium that fails', () => {
     expect((await send(NvmOpcode.write, 2)).status).toBe(0);
   });
 
-  test('a flush that fails is a write fault, and so is a forced write', async () => {
-    const image = file('a');
-    const prepared = await prepareEmulated({ namespaces: [{ bytes: MIB, image }] });
-    // The durability service works on the descriptor that it was given: a pipe cannot be made durable.
-    const backing = openEmulated(prepared.handle);
-    const host = await RawNvme.start(backing);
+  test('a flush that fails is a write fault, and so is a forced write; a later one may succeed', async () => {
+    const descriptors = [1_000_000];
+    let signal = (): void => undefined;
+    const { backing, host } = await startHost({ namespaces: [{ bytes: MIB, image: file('a') }, { bytes: MIB }] }, 0, (handle) => {
+      // A durability service of our own, whose descriptor does not work.
+      const shared = new Shared(handle.shared);
+      const service = new SyncService(shared, descriptors, () => signal());
+      const waker = shm().createWaker(() => service.wake());
+      onTestFinished(async () => {
+        shm().closeWaker(waker);
+        await service.close();
+      });
+      signal = () => shared.signalEngine(handle.event);
+      return { ...handle, waker };
+    });
     const pair = await host.createPair(1);
     const data = await host.allocate(PAGE);
-    expect((await host.io(pair, { opcode: NvmOpcode.write, nsid: 1, prp1: data.at(0), words: blocks(0, 1) })).status).toBe(0);
-    closeSync(prepared.handle.images[0]);
-    expect((await host.io(pair, { opcode: NvmOpcode.flush, nsid: 1 })).status).toBe(Status.writeFault);
-    const replacement = openSync(image, 'r+');
-    expect(replacement).toBe(prepared.handle.images[0]);
+    const write = (flags = 0): Promise<RawCompletion> =>
+      host.io(pair, { opcode: NvmOpcode.write, nsid: 1, prp1: data.at(0), words: blocks(0, 1, flags) });
+    const flush = (nsid: number): Promise<RawCompletion> => host.io(pair, { opcode: NvmOpcode.flush, nsid });
+    expect((await flush(1)).status).toBe(0);
+    expect((await write()).status).toBe(0);
+    expect(await flush(1)).toMatchObject({ status: Status.writeFault, doNotRetry: false, more: true });
+    expect((await flush(0xffff_ffff)).status).toBe(Status.writeFault);
+    expect((await flush(2)).status).toBe(0);
+    expect((await write(2 ** 30)).status).toBe(Status.writeFault);
+    const good = openSync(file('a'), 'r');
+    onTestFinished(() => closeSync(good));
+    descriptors[0] = good;
+    expect((await flush(1)).status).toBe(0);
+    expect((await flush(1)).status).toBe(0);
+    expect(backing.lost).toBeUndefined();
+  });
+
+  test('without anybody to make it durable, a flush fails at once', async () => {
+    const { host } = await startHost({ namespaces: [{ bytes: MIB, image: file('a') }] }, 0, (handle) => ({ ...handle, waker: 2 ** 31 - 1 }));
+    const pair = await host.createPair(1);
+    const data = await host.allocate(PAGE);
     expect((await host.io(pair, { opcode: NvmOpcode.flush, nsid: 1 })).status).toBe(0);
-    await host.stop();
-    backing.dispose();
-    await finish(backing, (function* () {})());
-    await prepared.dispose();
+    expect((await host.io(pair, { opcode: NvmOpcode.write, nsid: 1, prp1: data.at(0), words: blocks(0, 1) })).status).toBe(0);
+    expect((await host.io(pair, { opcode: NvmOpcode.flush, nsid: 1 })).status).toBe(Status.writeFault);
   });
 });

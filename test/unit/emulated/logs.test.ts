@@ -295,6 +295,22 @@ describe('asynchronous events', () => {
   });
 });
 
+test('what an operator may set and inject is checked', async () => {
+  const { backing } = await startHost();
+  const wrong = [
+    backing.injectEvent({ type: 8, information: 0 }),
+    backing.injectEvent({ type: 0, information: 256 }),
+    backing.setHealth({ temperature: -1 }),
+    backing.setHealth({ availableSpare: 101 }),
+    backing.setHealth({ percentageUsed: NaN }),
+    backing.setHealth({ criticalWarning: 32 }),
+    backing.changeNamespace(0),
+    backing.changeNamespace(2 ** 32),
+    backing.setReadyDelay(NaN),
+  ];
+  for (const task of wrong) expect(() => task.next()).toThrow(RangeError);
+});
+
 describe('Abort', () => {
   const abort = (host: RawNvme, queue: number, id: number): Promise<RawCompletion> =>
     host.admin({ opcode: AdminOpcode.abort, words: { [Sqe.cdw10]: (queue | (id << 16)) >>> 0 } });

@@ -48,6 +48,7 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   lock: [whole(file)],
   forbidDump: [],
   getppid: [whole(1)],
+  yieldProcessor: [],
   createWaker: [{ kind: 'function', good: () => {} }],
   wake: [whole(1)],
   closeWaker: [whole(1)],

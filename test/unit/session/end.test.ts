@@ -157,6 +157,22 @@ describe('the end of the server', () => {
     nothingIsLeft();
   });
 
+  it('takes what crossed the message that tells of it', async () => {
+    const client = await world.ready();
+    // Neither reads nor answers: what it sends, it sent before it knew.
+    client.socket.pause();
+    world.engine.holding = true;
+    const drain = world.sessions.drain(10_000);
+    submit(client, entries(client, { tag: 1n }));
+    await until(() => world.engine.leases.get(client.lease)?.channels.get(client.queue)?.inFlight.length === 1);
+    world.engine.work();
+    client.socket.resume();
+    expect((await client.completions(1)).completions).toMatchObject([{ tag: 1n, code: 0 }]);
+    expect(await client.closed).toBe(1_001);
+    await drain;
+    nothingIsLeft();
+  });
+
   it('does not wait longer than it may', async () => {
     const client = await world.ready();
     world.engine.holding = true;

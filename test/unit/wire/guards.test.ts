@@ -146,7 +146,7 @@ describe('submit', () => {
   });
 });
 
-it('what guards accept is exactly what the rules say, for 100 000 random and mutated messages', () => {
+it('what guards accept is exactly what the rules say, for 100 000 random and mutated messages', { timeout: 180_000 }, () => {
   let accepted = 0;
   for (const bytes of fuzzed(100_000, 0xbad5eed)) {
     let message;

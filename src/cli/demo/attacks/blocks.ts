@@ -173,4 +173,3 @@ async function changeRangesInFlight(world: MediatedWorld): Promise<Reply> {
   // Copied before or after the change, and judged as copied.
   return codes.has('rangeOutsideShare') ? refused('rangeOutsideShare') : harmless;
 }
-

@@ -133,7 +133,7 @@ export const controlAttacks: readonly Attack[] = [
   },
   {
     id: 'reset-storm',
-    title: "own resets, over and over, to hurt others",
+    title: 'own resets, over and over, to hurt others',
     requirement: 'R21',
     expected: { raw: 'stalled', mediated: [harmless] },
     raw: resetController,

@@ -181,4 +181,3 @@ async function useOthersTags(world: MediatedWorld): Promise<Reply> {
   }
   return harmless;
 }
-

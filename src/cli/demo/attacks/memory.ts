@@ -146,7 +146,8 @@ async function rewriteInFlight(world: MediatedWorld): Promise<Reply> {
 async function guessHandles(world: MediatedWorld): Promise<Reply> {
   const foothold = await world.foothold();
   const guesses: number[] = [];
-  for (let sequence = 0; sequence < GUESSED_SEQUENCES; sequence++) for (let slot = 0; slot < GUESSED_SLOTS; slot++) guesses.push((sequence << 16) | slot);
+  for (let sequence = 0; sequence < GUESSED_SEQUENCES; sequence++)
+    for (let slot = 0; slot < GUESSED_SLOTS; slot++) guesses.push((sequence << 16) | slot);
   const others = guesses.filter((guess) => guess !== foothold.region);
   const codes = new Map<string, Reply>();
   for (let at = 0; at < others.length; at += GUESSES_AT_A_TIME) {

@@ -20,7 +20,8 @@ const sendBytes =
   };
 
 /** A map with one entry whose value is the bytes given. */
-const mapOf = (key: string, ...value: number[]): Uint8Array => Buffer.concat([Buffer.of(0x81, 0xa0 | key.length), Buffer.from(key), Buffer.from(value)]);
+const mapOf = (key: string, ...value: number[]): Uint8Array =>
+  Buffer.concat([Buffer.of(0x81, 0xa0 | key.length), Buffer.from(key), Buffer.from(value)]);
 
 export const wireAttacks: readonly Attack[] = [
   {
@@ -63,7 +64,8 @@ export const wireAttacks: readonly Attack[] = [
     requirement: 'R30',
     expected: { raw: 'not-applicable', mediated: [refused('unknownRegion')] },
     raw: noMessages,
-    mediated: async (world) => (await (await world.foothold()).attacker.ask('readMemory', { region: world.alice.regions[0].region, offset: 0, length: 64 })).reply,
+    mediated: async (world) =>
+      (await (await world.foothold()).attacker.ask('readMemory', { region: world.alice.regions[0].region, offset: 0, length: 64 })).reply,
   },
   {
     id: 'inline-lies',

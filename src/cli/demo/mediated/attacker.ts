@@ -7,8 +7,8 @@ import { Packr, Unpackr } from 'msgpackr';
 import { WebSocket } from 'ws';
 import { CODES, type CodeName, PROTOCOL_VERSION, SUBPROTOCOL, codeName } from '../../../protocol/index.js';
 import type { Reply } from '../types.js';
+import { within } from '../within.js';
 
-const ANSWER_MS = 10_000;
 /** Status of a connection on which a message was too big to be read, so that nothing more can be said on it (RFC 6455, 7.4.1). */
 const TOO_BIG = 1009;
 
@@ -155,18 +155,5 @@ export class Attacker {
   #answer(id: number, told: Told): void {
     this.#waiting.get(id)?.resolve(told);
     this.#waiting.delete(id);
-  }
-}
-
-/** The same promise, with an end to the waiting. */
-export async function within<T>(what: string, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} did not come within ${ANSWER_MS} ms`)), ANSWER_MS);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -3,7 +3,7 @@
  * two tenants, so that one block too far in either direction is somebody's.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Canary, Secret } from '../canary.js';
 
@@ -71,7 +71,12 @@ export class Disk {
         window: { first: end, bytes: SHARED_NAMESPACE_BYTES - end },
         content: (bytes) => nobody.fill(bytes, 5),
       },
-      { name: 'a namespace that nobody may use', image: 1, window: { first: 0, bytes: OTHER_NAMESPACE_BYTES }, content: (bytes) => nobody.fill(bytes, 6) },
+      {
+        name: 'a namespace that nobody may use',
+        image: 1,
+        window: { first: 0, bytes: OTHER_NAMESPACE_BYTES },
+        content: (bytes) => nobody.fill(bytes, 6),
+      },
     ];
     const contents = this.images.map(({ bytes }) => Buffer.alloc(bytes));
     this.canaries = places.map(({ name, image, window, content }) => {
@@ -90,6 +95,16 @@ export class Disk {
   /** The attacker's blocks, from the image file. */
   attackersBlocks(): Buffer[] {
     return [this.read(Windows.data), this.read(Windows.scratch)];
+  }
+
+  /** Zeroes over them, so that what one attack brought there is not found again. */
+  wipeAttackersBlocks(): void {
+    const fd = openSync(this.images[0].path, 'r+');
+    try {
+      for (const { first, bytes } of [Windows.data, Windows.scratch]) writeSync(fd, Buffer.alloc(bytes), 0, bytes, first);
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** Bytes of a namespace, as any other program reads them from its image file. */

@@ -13,7 +13,8 @@ import {
   packEntry,
 } from '../../../protocol/index.js';
 import type { Reply } from '../types.js';
-import { type Attacker, within } from './attacker.js';
+import { within } from '../within.js';
+import type { Attacker } from './attacker.js';
 import { BLOCK_BYTES } from './disk.js';
 import { DEVICE } from './server.js';
 
@@ -96,6 +97,11 @@ export class Foothold {
       queue: this.queue,
       ...fields,
     };
+  }
+
+  /** Has all of its memory sent to it, if it still can. */
+  async showMemory(): Promise<void> {
+    if (this.attacker.isOpen) await this.attacker.ask('readMemory', { region: this.region, offset: 0, length: REGION_BYTES });
   }
 
   /** One request, on the foothold's own queue, and what came of it. */

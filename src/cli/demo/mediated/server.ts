@@ -1,8 +1,8 @@
 /** The server of the demonstration: a process of its own, with a configuration, sockets and images in a temporary folder. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -61,6 +61,8 @@ function configuration(backing: BackingKind, disk: Disk, tokens: Tokens): object
   };
 }
 
+const isInstalled = (name: string): boolean => (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)));
+
 export class DemoServer {
   readonly socket: string;
   readonly tokens: Tokens;
@@ -93,7 +95,10 @@ export class DemoServer {
     const stderr = openSync(log, 'w', 0o600);
     const main = fileURLToPath(new URL('../../main.js', import.meta.url));
     const args = [main, 'serve', '--config', file, '--output', 'json', '--log-level', 'info'];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', stderr], cwd: folder });
+    // It ends with this process, whatever happens to it; where setpriv(1) is not there, only in order.
+    const guard = isInstalled('setpriv') ? ['setpriv', '--pdeathsig', 'TERM', '--'] : [];
+    const [program, ...rest] = [...guard, process.execPath, ...args];
+    const child = spawn(program, rest, { stdio: ['ignore', 'pipe', stderr], cwd: folder });
     closeSync(stderr);
     const server = new DemoServer(folder, tokens, child, log);
     if (await server.#ready()) return server;

@@ -1,15 +1,14 @@
 /** A tenant that works while others are attacked: what it must not notice is noted here. */
-import { setTimeout as delay } from 'node:timers/promises';
 import { type BlockDevice, type Client, type Device, type Region, connect } from '../../../client/index.js';
 import { messageOf } from '../../../server/text.js';
 import type { Canary, Secret } from '../canary.js';
+import { within } from '../within.js';
 import { DEVICE, type DemoServer } from './server.js';
 
 export const CANARY_BYTES = 64 * 1_024;
 /** Regions that are given back at once, so that the handles of those that stay are no handles of the attacker's domain. */
 const SKIPPED_REGIONS = 12;
 const CANARY_REGIONS = 2;
-const PING_MS = 5_000;
 /** Events that tell that somebody had an effect on this tenant. */
 const INCIDENTS: ReadonlySet<string> = new Set(['reset', 'revoked', 'deviceLost', 'deviceRestored', 'namespaceChanged', 'draining']);
 
@@ -25,7 +24,14 @@ export class Victim {
   readonly domain: number;
   readonly #incidents: string[] = [];
 
-  private constructor(name: 'alice' | 'bob', client: Client, device: Device, regions: readonly Region[], canaries: readonly Canary[], domain: number) {
+  private constructor(
+    name: 'alice' | 'bob',
+    client: Client,
+    device: Device,
+    regions: readonly Region[],
+    canaries: readonly Canary[],
+    domain: number,
+  ) {
     this.name = name;
     this.client = client;
     this.device = device;
@@ -47,7 +53,8 @@ export class Victim {
       for (const [index, region] of regions.entries()) {
         const expected = secret.fill(CANARY_BYTES, 100 + index);
         await region.write(0, expected);
-        canaries.push({ name: `${name}'s memory ${index + 1}`, expected, read: () => region.read(0, CANARY_BYTES) });
+        const what = `${name}'s memory ${index + 1}`;
+        canaries.push({ name: what, expected, read: () => within(what, region.read(0, CANARY_BYTES)) });
       }
       return new Victim(name, client, device, regions, canaries, await client.domain());
     } catch (error) {
@@ -64,8 +71,8 @@ export class Victim {
   /** Whether the server still answers it; what it says instead, if it does not. */
   async ping(): Promise<string> {
     try {
-      const late = delay(PING_MS, `${this.name} gets no answer from the server`, { ref: false });
-      return await Promise.race([this.client.ping().then(() => ''), late]);
+      await within('the answer', this.client.ping());
+      return '';
     } catch (error) {
       return `${this.name} gets no answer from the server: ${messageOf(error)}`;
     }

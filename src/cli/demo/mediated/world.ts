@@ -2,9 +2,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CODES } from '../../../protocol/index.js';
 import { messageOf } from '../../../server/text.js';
-import { Secret, changes } from '../canary.js';
+import { type Canary, Secret, changes, takeChanges } from '../canary.js';
 import type { BackingKind } from '../raw/world.js';
 import { BUFFER_BYTES, WORKERS_PER_TENANT, Workload } from '../workload.js';
+import { within } from '../within.js';
 import { Attacker } from './attacker.js';
 import { BORDER_BYTES, Disk } from './disk.js';
 import { Foothold, type FootholdOptions } from './foothold.js';
@@ -24,7 +25,9 @@ export class MediatedWorld {
   readonly #disk: Disk;
   readonly #secrets: readonly Secret[];
   readonly #attackers: Attacker[] = [];
+  readonly #footholds: Foothold[] = [];
   readonly #leaks: string[] = [];
+  #isDown = false;
 
   private constructor(server: DemoServer, disk: Disk, secrets: readonly Secret[], alice: Victim, bob: Victim, workload: Workload) {
     this.server = server;
@@ -82,7 +85,9 @@ export class MediatedWorld {
 
   /** A session with a lease, a queue and memory of its own. */
   async foothold(options?: FootholdOptions): Promise<Foothold> {
-    return Foothold.take(await this.session(), options);
+    const foothold = await Foothold.take(await this.session(), options);
+    this.#footholds.push(foothold);
+    return foothold;
   }
 
   /** Looks for others' secrets in what the attacker has. */
@@ -97,8 +102,9 @@ export class MediatedWorld {
     return told.length > 0 && told.every(({ reply }) => reply.code === '' || CODES[reply.code].severity === 'refuse');
   }
 
-  /** Ends every session of the attacker. */
+  /** Ends every session of the attacker, after a look at what came into its memory. */
   async endAttack(): Promise<void> {
+    for (const foothold of this.#footholds.splice(0)) await foothold.showMemory();
     const attackers = this.#attackers.splice(0);
     for (const attacker of attackers) attacker.terminate();
     await Promise.all(attackers.map(({ closed }) => closed));
@@ -112,14 +118,24 @@ export class MediatedWorld {
     const stuck = await this.#progress();
     if (this.server.hasEnded) return [`the server ended: ${this.server.lastWords()}`];
     for (const blocks of this.#disk.attackersBlocks()) this.look('the share', blocks);
+    const leaks = this.#leaks.splice(0);
+    if (leaks.length > 0) this.#disk.wipeAttackersBlocks();
+    const silent = (await Promise.all(this.victims.map((victim) => victim.ping()))).filter((problem) => problem !== '');
+    this.#isDown = stuck.length > 0 || silent.length > 0;
     return [
-      ...this.#leaks.splice(0),
+      ...leaks,
       ...stuck,
-      ...(await Promise.all(this.victims.map((victim) => victim.ping()))).filter((problem) => problem !== ''),
-      ...(await changes([...this.#disk.canaries, ...this.alice.canaries, ...this.bob.canaries])),
+      ...silent,
+      ...(await takeChanges(this.#disk.canaries)),
+      ...(silent.length > 0 ? [] : await takeChanges([...this.alice.canaries, ...this.bob.canaries])),
       ...this.victims.flatMap((victim) => victim.takeIncidents()),
       ...this.workload.takeProblems(),
     ];
+  }
+
+  /** The others can no longer work: there is nothing more to be shown. */
+  get isDown(): boolean {
+    return this.server.hasEnded || this.#isDown;
   }
 
   /** Ends the workload with its last check, the sessions, and the server. What is left is looked at once more. */
@@ -148,11 +164,11 @@ export class MediatedWorld {
 
   /** The tenants' own view of the blocks next to the attacker's. */
   async #borders(): Promise<string[]> {
-    const [alices, bobs] = [this.#disk.border('alice'), this.#disk.border('bob')];
-    return changes([
-      { name: "alice's last blocks, as alice reads them", expected: alices, read: () => this.alice.share.read(this.alice.share.size - BORDER_BYTES, BORDER_BYTES) },
-      { name: "bob's first blocks, as bob reads them", expected: bobs, read: () => this.bob.share.read(0, BORDER_BYTES) },
-    ]);
+    const borderOf = (victim: Victim, offset: number): Canary => {
+      const name = `the border of ${victim.name}, as ${victim.name} reads it`;
+      return { name, expected: this.#disk.border(victim.name), read: () => within(name, victim.share.read(offset, BORDER_BYTES)) };
+    };
+    return changes([borderOf(this.alice, this.alice.share.size - BORDER_BYTES), borderOf(this.bob, 0)]);
   }
 }
 

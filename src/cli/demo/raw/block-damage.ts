@@ -2,7 +2,7 @@
 import { DATASET_RANGE_BYTES, NvmOpcode } from '../../../hw/nvme/spec/index.js';
 import type { RawOutcome } from '../types.js';
 import { BLOCKS_PER_PAGE, POISON } from './moves.js';
-import { PARTITION_BLOCKS, type RawWorld, VICTIM_LBA } from './world.js';
+import { type RawWorld, VICTIM_LBA } from './world.js';
 
 const DEALLOCATE = 0x4;
 /** Blocks that lie in one go inside what is watched. */
@@ -17,7 +17,7 @@ export async function readNextBlock(world: RawWorld): Promise<RawOutcome> {
 
 /** Writes blocks of which the last one is no longer its own. */
 export async function writeAcrossBorder(world: RawWorld): Promise<RawOutcome> {
-  await world.io(NvmOpcode.write, PARTITION_BLOCKS - BLOCKS_PER_PAGE + 1, BLOCKS_PER_PAGE, world.ownPage(POISON).address);
+  await world.io(NvmOpcode.write, VICTIM_LBA - BLOCKS_PER_PAGE + 1, BLOCKS_PER_PAGE, world.ownPage(POISON).address);
   return world.corrupted();
 }
 

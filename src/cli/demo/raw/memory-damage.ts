@@ -119,4 +119,3 @@ export async function compareUntilEqual(world: RawWorld): Promise<RawOutcome> {
   }
   return 'none';
 }
-

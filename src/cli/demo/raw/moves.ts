@@ -43,7 +43,10 @@ export async function watch(world: RawWorld, seen: () => RawOutcome | Promise<Ra
 }
 
 /** An entry of the MSI-X table, in a BAR that raw access maps as it maps any other. */
-export async function msixEntry(world: RawWorld, vector: number): Promise<{ read(): Promise<{ address: number; data: number }>; aim(address: number, data: number): void }> {
+export async function msixEntry(
+  world: RawWorld,
+  vector: number,
+): Promise<{ read(): Promise<{ address: number; data: number }>; aim(address: number, data: number): void }> {
   const { backing, controller } = world;
   const capability = await controller.run(readMsix(backing.config, backing.bars));
   if (capability === undefined) throw new Error('the controller has no MSI-X');

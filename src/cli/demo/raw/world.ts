@@ -18,9 +18,8 @@ export type BackingKind = BackingOptions['kind'];
 
 export const BLOCK_BYTES = 512;
 /** Namespace 1: the attacker's partition, then the victim's. Namespace 2 is the victim's alone. */
-export const PARTITION_BLOCKS = 2_048;
-export const VICTIM_LBA = PARTITION_BLOCKS;
-const SHARED_NAMESPACE_BYTES = 2 * PARTITION_BLOCKS * BLOCK_BYTES;
+export const VICTIM_LBA = 2_048;
+const SHARED_NAMESPACE_BYTES = 2 * VICTIM_LBA * BLOCK_BYTES;
 const OTHER_NAMESPACE_BYTES = 128 * BLOCK_BYTES;
 /** Blocks of the victim that are watched, from the start of its partition. */
 const WATCHED_BLOCKS = 128;
@@ -59,12 +58,21 @@ export class RawWorld {
   readonly hidden = randomInt(128, 256);
   #pair: QueuePair | undefined;
   #victimPair: QueuePair | undefined;
+  /** Offsets in `own`. */
+  #ownPage: number | undefined;
+  #listPage: number | undefined;
   readonly #prepared: PreparedBacking<BackingHandle>;
   readonly #memory: readonly Restorable[];
   readonly #blocks: readonly Restorable[];
   readonly #ownBlocks: Restorable;
 
-  private constructor(prepared: PreparedBacking<BackingHandle>, controller: RawController, own: RawMemory, victim: RawMemory, images: readonly string[]) {
+  private constructor(
+    prepared: PreparedBacking<BackingHandle>,
+    controller: RawController,
+    own: RawMemory,
+    victim: RawMemory,
+    images: readonly string[],
+  ) {
     this.#prepared = prepared;
     this.controller = controller;
     this.own = own;
@@ -78,7 +86,7 @@ export class RawWorld {
       imageCanary("the victim's hidden block", images[0], HIDDEN_LBA * BLOCK_BYTES, Buffer.alloc(BLOCK_BYTES, this.hidden)),
       imageCanary("the victim's namespace", images[1], 0, this.secret.fill(OTHER_NAMESPACE_BYTES, 4)),
     ];
-    this.#ownBlocks = imageCanary('own blocks', images[0], 0, Buffer.alloc(PARTITION_BLOCKS * BLOCK_BYTES));
+    this.#ownBlocks = imageCanary('own blocks', images[0], 0, Buffer.alloc(VICTIM_LBA * BLOCK_BYTES));
     for (let page = 0; page < VICTIM_PAGES; page++) {
       victim.bytes.writeBigUInt64LE(BigInt(victim.address(page * PAGE_BYTES)), this.victimList + page * 8);
     }
@@ -131,21 +139,19 @@ export class RawWorld {
     return this.#victimPair;
   }
 
-  /** A page of the attacker's own, filled with `fill`. */
+  /** A page of the attacker's own, the same one each time, filled with `fill`. */
   ownPage(fill = 0): { offset: number; address: number; bytes: Buffer } {
     this.#ownPage ??= this.own.take(1);
     const offset = this.#ownPage;
     return { offset, address: this.own.address(offset), bytes: this.own.bytes.subarray(offset, offset + PAGE_BYTES).fill(fill) };
   }
-  #ownPage: number | undefined;
 
-  /** Another page of its own, for a PRP list. */
+  /** Another page of its own, zeroed, for a PRP list. */
   listPage(): { address: number; entries: BigUint64Array } {
     this.#listPage ??= this.own.take(1);
     const page = this.own.bytes.subarray(this.#listPage, this.#listPage + PAGE_BYTES).fill(0);
     return { address: this.own.address(this.#listPage), entries: new BigUint64Array(page.buffer, page.byteOffset, PAGE_BYTES / 8) };
   }
-  #listPage: number | undefined;
 
   /** Reads, writes, ... on the attacker's queue. */
   io(opcode: number, lba: number, blocks: number, prp1: number, prp2 = 0, namespace = 1): Promise<number | undefined> {

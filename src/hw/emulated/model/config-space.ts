@@ -96,13 +96,14 @@ export class ConfigSpaceModel {
     this.#follow();
   }
 
-  /** Offset of a bus address within the BAR that decodes it as `bar << 40 | offset` would be; -1 if none does. See {@link lastBar}. */
+  /** The BAR that decodes a bus address, in `lastBar`, and the offset in it; -1 if none does. */
   decode(low: number, high: number): number {
     if (!this.memory) return -1;
     for (const { index, bytes } of this.#shape.bars) {
       const at = Header.bar0 + 4 * index;
-      const base = this.#view.getUint32(at, true) & ~0xf;
-      if (this.#view.getUint32(at + 4, true) !== high >>> 0 || (low & -bytes) !== base || (base === 0 && high === 0)) continue;
+      const baseLow = this.#view.getInt32(at, true) & ~0xf;
+      const baseHigh = this.#view.getInt32(at + 4, true);
+      if (baseHigh !== high || baseLow !== (low & -bytes)) continue;
       this.lastBar = index;
       return (low & (bytes - 1)) >>> 0;
     }

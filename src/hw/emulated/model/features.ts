@@ -81,7 +81,7 @@ export class Features {
   /** Commands of one submission queue in a row. */
   get burst(): number {
     const exponent = (this.#plain.get(FeatureId.arbitration) ?? 0) & 7;
-    return exponent === NO_BURST_LIMIT ? Infinity : 2 ** exponent;
+    return exponent === NO_BURST_LIMIT ? Infinity : 1 << exponent;
   }
 
   set(command: Command): number {

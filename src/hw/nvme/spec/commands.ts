@@ -102,9 +102,9 @@ export const NoticeEvent = { namespaceAttributeChanged: 0x00, firmwareActivation
 /** Bits of the Asynchronous Event Configuration feature, Dword 11; bits 7:0 are those of {@link CriticalWarning}. */
 export const EventConfiguration = { namespaceAttribute: 0x100, firmwareActivation: 0x200 } as const;
 
-/** PRP or SGL for Data Transfer (PSDT). */
+/** PRP or SGL for Data Transfer (PSDT). @spec */
 export const DataPointer = { prp: 0, sglContiguousMetadata: 1, sglMetadataSegment: 2 } as const;
-/** Fused operation (FUSE). */
+/** Fused operation (FUSE). @spec */
 export const Fuse = { normal: 0, first: 1, second: 2 } as const;
 
 /** The namespace id that means all namespaces. */

@@ -170,6 +170,7 @@ export const IdentifyNamespace = {
   vendor: { at: 384, bytes: 3712 },
 } as const satisfies Record<string, ByteField>;
 
+/** @spec */
 export const LBA_FORMAT_BYTES = 4;
 /** An LBA format, as a 32-bit word. */
 export const LbaFormat = {

@@ -4,7 +4,7 @@
  * A status is one number of 11 bits, `type << 8 | code`, as it stands in bits 27:17 of completion Dword 3. Zero is success.
  */
 
-/** Status code types (SCT). */
+/** Status code types (SCT). @spec */
 export const StatusType = { generic: 0, commandSpecific: 1, media: 2, path: 3, vendor: 7 } as const;
 
 export const Status = {
