@@ -50,7 +50,10 @@ export function configurationFor(kind, tenants) {
 export function spawnServer(folder, configuration, { execArgv = [] } = {}) {
   const file = join(folder, 'ringwarden.json');
   writeFileSync(file, JSON.stringify(configuration));
-  const child = spawn(process.execPath, [...execArgv, MAIN, 'serve', '--config', file, '-o', 'json'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...execArgv, MAIN, 'serve', '--config', file, '-o', 'json'], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const ended = once(child, 'exit');
   const line = once(createInterface(child.stdout), 'line');
   return {

@@ -19,12 +19,8 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
       'a request with unmapped memory: \\w+; the others of its batch were done',
     ),
   ],
-  'events.mjs': [
-    /^completion: write, code 0\n/m,
-    /^completion: flush, code 0\n/m,
-    /^event: reset\n[^]*^completion: read, code 0\n/m,
-    /^generation \d+ after 3 completions and at least one interrupt\n$/m,
-  ],
+  // Interrupts come between the others, at any place.
+  'events.mjs': [/^[^]*: write, code 0\n[^]*: flush, code 0\n[^]*event: reset\n[^]*: read, code 0\n[^]*3 completions and at least one interrupt\n$/],
   'key-value.mjs': [
     lines('this is run 1 of this store; the last one was by {"pid":\\d+,"node":"v[\\d.]+"}', 'a key that was never put: undefined'),
     /^this is run 2 of this store; /,

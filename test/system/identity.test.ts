@@ -111,8 +111,10 @@ describe.skipIf(!canChangeUser)(`peer credentials${whyNotUser}`, () => {
     expect(await server.stop()).toEqual(ORDERLY);
   });
 
-  const ASK = `const { get } = require('node:http');
-get({ socketPath: process.argv[1], path: '/status', agent: false }, (response) => console.log(response.resume().statusCode)).on('error', (error) => console.log(error.code));`;
+  /** Prints the status of the answer, or why there is none. */
+  const ASK = `require('node:http')
+    .get({ socketPath: process.argv[1], path: '/status', agent: false }, (response) => console.log(response.resume().statusCode))
+    .on('error', (error) => console.log(error.code));`;
 
   it('keep others from the admin socket, whatever the mode of its file', async () => {
     const space = workspace();

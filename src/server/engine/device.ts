@@ -319,8 +319,9 @@ export class Device {
 
   *#closeQueue(lease: Lease, queue: ClientQueue, code: number): Task<void> {
     this.#scheduler.remove(queue);
-    yield* this.#disconnect(queue, code);
+    // Before anything else: a reset on the way would give it a new queue pair.
     lease.queues[queue.queue] = undefined;
+    yield* this.#disconnect(queue, code);
   }
 
   *#recoverQueue(lease: Lease, reason: string, stuck: () => boolean): Task<void> {

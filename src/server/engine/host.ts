@@ -231,15 +231,11 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
       this.emit(message.event, ...(message.args as EngineEvents[typeof message.event]));
     } else if (message.kind === 'progress') {
       this.#waiting.get(message.id)?.progress?.(message.done);
-    } else if (message.kind === 'failed') {
-      this.#end(errorOf(message.failure));
     } else if (message.kind === 'answer' || message.kind === 'refused') {
       const waiting = this.#waiting.get(message.id);
       this.#waiting.delete(message.id);
       if (message.kind === 'answer') waiting?.resolve(message.value);
       else waiting?.reject(errorOf(message.failure));
-    } else if (message.kind === 'failed') {
-      this.#end(errorOf(message.failure));
     }
   }
 

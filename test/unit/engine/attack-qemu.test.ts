@@ -19,9 +19,7 @@ afterEach(async () => {
 });
 
 /** Runs all stages; `turned` is called after each turn of the engine. Returns the turns that the whole took, and what failed. */
-async function live(
-  turned: (turn: number, qemu: QemuWorld) => void,
-): Promise<{ turns: number; asked: number; answered: number; failures: string[] }> {
+async function live(turned: (turn: number, qemu: QemuWorld) => void) {
   const qemu = await QemuWorld.start();
   const here = EngineWorld.over(qemu.backing, { commandTimeout: 1_000 }, () => qemu.end());
   world = here;
@@ -88,7 +86,7 @@ async function live(
   if (lease !== undefined) run(methods.closeLease(lease.lease));
   run(methods.detachRegion(1, region, true));
   turn();
-  return { turns, asked, answered, failures };
+  return { here, turns, asked, answered, failures };
 }
 
 describe.skipIf(!hasQemu)(`${qemuName} is killed`, () => {
@@ -102,10 +100,9 @@ describe.skipIf(!hasQemu)(`${qemuName} is killed`, () => {
       const descriptors = holdings('self', 'ringwarden').descriptors;
       for (let kill = 0; kill < KILLS; kill++) {
         const at = Math.floor((turns * kill) / KILLS);
-        const { asked, answered } = await live((turn, qemu) => {
+        const { here, asked, answered } = await live((turn, qemu) => {
           if (turn === at) process.kill(qemu.pid, 'SIGKILL');
         });
-        const here = world as NonNullable<typeof world>;
         const { engine } = here;
         expect(answered).toBe(asked);
         expect(engine.path.tables.size).toBe(0);

@@ -471,7 +471,8 @@ class Chaos {
           this.take(actor, queue);
           return queue.pending.size === 0;
         });
-        expect([codeName(this.last), this.done.get('verified')]).toEqual(['ok', before + 1]);
+        const state = { active: lease.active, generation: lease.generation, queues: lease.queues.map((one) => one?.pair?.id) };
+        expect([codeName(this.last), this.done.get('verified')], JSON.stringify([state, queue.index, engine.inspect()])).toEqual(['ok', before + 1]);
       }
     }
     this.count('rounds');

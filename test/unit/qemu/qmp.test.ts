@@ -23,7 +23,7 @@ afterEach(() => peer.close());
 const WAITING = Symbol('waiting');
 function step<T>(task: Task<T>): T | typeof WAITING {
   const { done, value } = task.next();
-  return done === true ? (value) : WAITING;
+  return done === true ? value : WAITING;
 }
 
 /** The command that was heard. */

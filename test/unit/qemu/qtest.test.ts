@@ -20,7 +20,7 @@ afterEach(() => peer.close());
 /** Steps a task once; undefined while it waits. */
 function step<T>(task: Task<T>): T | undefined {
   const { done, value } = task.next();
-  return done === true ? (value) : undefined;
+  return done === true ? value : undefined;
 }
 
 describe('lines', () => {
