@@ -5,13 +5,14 @@ import { fileURLToPath } from 'node:url';
 
 /** In the child: answers calls with `methods`, and ends with its parent. */
 export function answerCalls(methods) {
-  process.on('message', async ({ id, method, args }) => {
+  const answer = async ({ id, method, args }) => {
     try {
       process.send({ id, value: await methods[method](...args) });
     } catch (error) {
       process.send({ id, error: error.stack ?? String(error) });
     }
-  });
+  };
+  process.on('message', (call) => void answer(call));
   process.on('disconnect', () => process.exit(0));
 }
 

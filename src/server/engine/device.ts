@@ -339,9 +339,11 @@ export class Device {
     lease.active = false;
     lease.generation = this.#nextGeneration();
     const resets = this.#resetsEnded;
-    for (const queue of lease.queues) if (queue !== undefined) yield* this.#disconnect(queue, code);
-    // If the controller had to be reset for it, all is done, and told.
-    if (this.#resetsEnded !== resets) return lease.generation;
+    for (const queue of lease.queues) {
+      if (queue !== undefined) yield* this.#disconnect(queue, code);
+      // If the controller had to be reset for it, all is done, and told.
+      if (this.#resetsEnded !== resets) return lease.generation;
+    }
     try {
       for (const queue of lease.queues) if (queue !== undefined) yield* this.#connect(queue);
     } catch (error) {

@@ -236,6 +236,8 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
       this.#waiting.delete(message.id);
       if (message.kind === 'answer') waiting?.resolve(message.value);
       else waiting?.reject(errorOf(message.failure));
+    } else if (message.kind === 'failed') {
+      this.#end(errorOf(message.failure));
     }
   }
 

@@ -17,6 +17,8 @@ const SETTLE_MS = 1_000;
 const REVIVE_MS = 2_000;
 /** Commands that do not even end by an abort, before a lease on the shared queue is put out. */
 const MAX_STRIKES = 3;
+/** Part of a shared queue pair that commands may hold that were given up and do not end, before the controller is reset. */
+const MAX_GIVEN_UP = 0.25;
 
 export class Watchdog {
   readonly #device: Device;
@@ -70,11 +72,16 @@ export class Watchdog {
     if (pair.count === 0) return;
     const table = this.#path.tables.get(pair);
     if (table === undefined) return;
+    let given = 0;
     for (let slot = 0; slot < pair.capacity; slot++) {
-      if (pair.inFlight[slot] !== 1 || table.timedOut[slot] === 1 || table.queue[slot] === undefined) continue;
-      if (now - pair.submittedAt[slot] < this.#timeout) continue;
+      if (pair.inFlight[slot] !== 1 || now - pair.submittedAt[slot] < this.#timeout) continue;
+      if (table.queue[slot] === undefined) given++;
+      if (table.timedOut[slot] === 1 || table.queue[slot] === undefined) continue;
       table.timedOut[slot] = 1;
       this.#start('timeout', this.#climb(pair, slot));
+    }
+    if (given > pair.capacity * MAX_GIVEN_UP && !pair.closed) {
+      this.failed(new HardwareError('timeout', `${given} commands of queue ${pair.id} that were given up do not end`));
     }
   }
 

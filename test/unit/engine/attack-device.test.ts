@@ -133,6 +133,21 @@ test('every flush that waits for a hanging one is answered', async () => {
   expect(codes).toEqual([Code.timeout, Code.timeout, Code.timeout]);
 });
 
+test('commands that nobody waits for any more do not fill the shared queue pair for good', async () => {
+  world = await EngineWorld.create({}, { commandTimeout: 30 });
+  const stays = world.tenant(2, { queues: 'shared' });
+  setFaults(drop({ queue: 'io', opcode: 8 }));
+  const a = world.tenant(1, { queues: 'shared', entries: 128 });
+  world.submit(a, ...Array.from({ length: 100 }, () => world.bare(a, { operation: Operation.writeZeroes, blocks: 1 })));
+  world.until(() => world.engine.device.commandsInFlight() === 100);
+  world.run(world.methods.closeLease(a.lease.lease));
+  expect(world.engine.device.commandsInFlight()).toBe(100);
+  world.until(() => world.engine.device.commandsInFlight() === 0);
+  world.until(() => world.engine.device.state === 'open' && world.engine.device.lease(stays.lease.lease).active);
+  expect(world.engine.device.resets).toBe(1);
+  works(stays);
+});
+
 test('a lease is closed although the abort of its commands gets no answer', async () => {
   world = await EngineWorld.create({}, { commandTimeout: 60_000 });
   const [a, b] = [world.tenant(1, { queues: 'shared' }), world.tenant(2, { queues: 'shared' })];

@@ -25,17 +25,17 @@ export interface EngineTargets {
   /** Milliseconds, as in `hw/task.ts`. */
   readonly clock: () => number;
   /** Whether queues may be served. Asked again after each command, because a command can end it. */
-  running(): boolean;
+  readonly running: () => boolean;
   /** Carries out a command: a status, or `LATER`. */
-  execute(command: Command): number;
+  readonly execute: (command: Command) => number;
   /** One of {@link FlushState}. */
-  flushState(medium: number, ticket: number): number;
+  readonly flushState: (medium: number, ticket: number) => number;
   /** Goes on with a command that makes blocks zeros: a status, or `LATER`. */
-  continueZeroing(held: HeldCommand): number;
+  readonly continueZeroing: (held: HeldCommand) => number;
   /** Controller fatal status. */
-  fail(): void;
+  readonly fail: () => void;
   /** The function leaves the bus. */
-  remove(): void;
+  readonly remove: () => void;
 }
 
 export class CommandEngine {
