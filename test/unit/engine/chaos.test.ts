@@ -49,6 +49,7 @@ interface Queue {
 class Actor {
   readonly index: number;
   lease = 0;
+  kind = '';
   queues: Queue[] = [];
   regions: Region[] = [];
   busy = false;
@@ -132,7 +133,7 @@ class Chaos {
     const operation = random.pick([Operation.read, Operation.read, Operation.write, Operation.write, Operation.flush, Operation.writeZeroes]);
     const blocks = operation === Operation.flush ? 0 : 1 + random.below(8);
     const lba = operation === Operation.flush ? 0 : random.below(SHARE_BLOCKS - blocks);
-    for (let block = lba; block < lba + blocks; block++) if (actor.blocksBusy[block] === 1) return;
+    for (let block = lba; block < lba + blocks; block++) if (actor.blocksBusy[block] !== 0) return;
     const data = operation === Operation.read || operation === Operation.write;
     const region = data && actor.regions.length > 0 ? random.pick(actor.regions) : undefined;
     const slot = random.below(SLOTS);
@@ -178,9 +179,10 @@ class Chaos {
     if (code === Code.ok && operation === Operation.read) this.verify(actor, pending);
     if (writes && code === Code.ok) actor.blocks.fill(value, lba, lba + blocks);
     else if (writes && code >= Code.deviceError) actor.blocks.fill(-1, lba, lba + blocks);
-    // The device may still be at a request that was given up: its memory is not used again, nor are its blocks known before they are written anew.
+    // The device may still be at a request that was given up: its memory is not used again. Where queues are shared, such a write may even land after a
+    // later one; queues of one's own are gone by then.
     if (!uncertain) region?.busy.delete(slot);
-    else if (writes) for (let block = lba; block < lba + blocks; block++) actor.blocksBusy[block] = 2;
+    else if (writes && actor.kind === 'shared') for (let block = lba; block < lba + blocks; block++) actor.blocksBusy[block] = 2;
   }
 
   verify(actor: Actor, { lba, blocks, region, slot }: Pending): void {
@@ -259,6 +261,7 @@ class Chaos {
     } as const;
     this.start(actor, 'openLease', world.methods.openLease(request, createStatisticsMemory()), ({ lease }) => {
       actor.lease = lease;
+      actor.kind = request.queues;
     });
   }
 
@@ -437,7 +440,7 @@ class Chaos {
       this.check();
       const busy = engine.tasks.inspect();
       if (
-        turn > 900 &&
+        turn > 1_200 &&
         outstanding() === 0 &&
         busy.length === 0 &&
         engine.device.commandsInFlight() === 0 &&
