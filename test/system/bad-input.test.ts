@@ -50,12 +50,19 @@ describe('a configuration that cannot be used', () => {
     const line = bad.split('\n')[Number(place?.[1]) - 1];
     expect(line.length).toBeGreaterThanOrEqual(Number(place?.[2]) - 1);
     expect(readdirSync(space.folder), 'nothing was made').toEqual(['bad.json']);
+  });
 
+  it('is found by "config check" as well', async () => {
+    const space = workspace();
+    const file = space.file('bad.json', text.replace('"uid"', '"uidd"'));
     const checked = await space.ringwarden(['config', 'check', file, '--output', 'json']);
     expect(checked.status).toBe(2);
     const { ok, problems } = JSON.parse(checked.stdout) as { ok: boolean; problems: unknown[] };
     expect(ok).toBe(false);
-    expect(problems[0]).toMatchObject({ file, line: Number(place?.[1]), column: Number(place?.[2]) });
+    expect(problems).toContainEqual(expect.objectContaining({ file, path: 'tenants[0].uidd', line: expect.any(Number), column: expect.any(Number) }));
+    const good = space.file('good.json', text);
+    expect(await space.ringwarden(['config', 'check', good])).toMatchObject({ status: 0, stderr: '' });
+    expect(readdirSync(space.folder), 'nothing was made').toEqual(['bad.json', 'good.json']);
   });
 
   it('is not there', async () => {

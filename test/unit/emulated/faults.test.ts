@@ -171,7 +171,8 @@ describe('actions', () => {
 
   test('fatal: the controller stops, and a reset brings it back', async () => {
     const { host, pair } = await faulty({ kind: 'fatal' });
-    host.submit(pair.submission, flush);
+    for (let count = 0; count < 3; count++) host.write(pair.submission, flush);
+    host.ring(pair.submission);
     await host.status((csts) => getField(CSTS.fields.cfs, csts) === 1);
     host.submit(host.adminSubmission, nothing);
     await quiet(host.backing, 4);

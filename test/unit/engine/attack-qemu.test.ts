@@ -100,8 +100,11 @@ describe.skipIf(!hasQemu)(`${qemuName} is killed`, () => {
       const descriptors = holdings('self', 'ringwarden').descriptors;
       for (let kill = 0; kill < KILLS; kill++) {
         const at = Math.floor((turns * kill) / KILLS);
+        let killed = false;
         const { here, asked, answered } = await live((turn, qemu) => {
-          if (turn === at) process.kill(qemu.pid, 'SIGKILL');
+          if (turn !== at) return;
+          killed = true;
+          process.kill(qemu.pid, 'SIGKILL');
         });
         const { engine } = here;
         expect(answered).toBe(asked);
@@ -110,7 +113,9 @@ describe.skipIf(!hasQemu)(`${qemuName} is killed`, () => {
         expect(engine.device.report()).toMatchObject({ free: true, leases: [], quarantineBytes: 0 });
         expect(engine.driver.arena.usedBytes).toBe(0);
         expect(['lost', 'closed']).toContain(engine.device.state);
-        expect(() => here.openLease(2)).toThrow(/deviceLost|deviceUnavailable/);
+        // How many turns a life takes differs; a late moment may come after its end. The early ones never do.
+        if (killed) expect(() => here.openLease(2)).toThrow(/deviceLost|deviceUnavailable/);
+        else expect(at).toBeGreaterThan(turns / 2);
         world = undefined;
         await here.end();
         // What belonged to the process is closed when Node has heard of its end. An engine that was never run keeps its epoll.

@@ -77,15 +77,15 @@ export class CommandEngine {
   }
 
   #serve(now: number, burst: number): number {
-    const { queues } = this.#targets;
+    const { queues, running } = this.#targets;
     let done = 0;
     for (let queue = queues.next(); queue !== undefined; queue = queues.next()) {
       const end = Math.min(STEP_COMMANDS, done + burst);
-      while (done < end && queue.head !== queue.tail && !queue.completion.full && !queue.gone) {
+      while (done < end && queue.head !== queue.tail && !queue.completion.full && !queue.gone && running()) {
         this.#fetch(queue, now);
         done++;
       }
-      if (!this.#targets.running()) return done;
+      if (!running()) return done;
       queues.putBack(queue);
       if (done >= STEP_COMMANDS) break;
     }
