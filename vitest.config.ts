@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    // Two cores carry this suite; with Vitest's default of one less than there are, one would stand idle.
+    maxWorkers: 2,
     projects: [
       {
         test: {
