@@ -114,8 +114,10 @@ export class Engine {
     work += this.#reap();
     work += this.scheduler.turn(now);
     if (work > 0) for (const pair of this.path.tables.keys()) this.path.ring(pair);
-    work += this.backing.poll();
-    work += this.#afterPoll(now);
+    const polled = this.backing.poll();
+    // What completes now did not complete when the turn began: latencies are told by this clock.
+    if (polled > 0) this.path.now = this.clock();
+    work += polled + this.#afterPoll(now);
     work += this.tasks.turn();
     this.#publish();
     this.interrupts.turn();

@@ -13,7 +13,7 @@ import { Random } from '../../oracle/random.js';
 import { EngineWorld } from '../../support/engine-world.js';
 
 const FULL = process.env['RINGWARDEN_FULL'] === '1';
-const MILLISECONDS = FULL ? 120_000 : 4_500;
+const MILLISECONDS = FULL ? 60_000 : 4_500;
 const STEPS_A_ROUND = 400;
 const SHARE_BLOCKS = 64;
 const SLOT_BYTES = 4_096;
