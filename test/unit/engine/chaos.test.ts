@@ -433,7 +433,7 @@ class Chaos {
       // Time for two looks at the controller: it may be sick without anybody knowing yet.
       if (turn % 300 === 0 && turn <= 600) world.skew += 1_100;
       // Few commands that were given up on the shared queue pair, of leases that go on, are held until there is a reset anyway.
-      if (turn === 1_200 && [...engine.path.tables.values()].every(({ queue }) => queue.every((one) => one === undefined))) {
+      if (turn % 1_200 === 0 && [...engine.path.tables.values()].every(({ queue }) => queue.every((one) => one === undefined))) {
         this.start(undefined, 'resetController', world.methods.resetController('held commands'), () => {});
       }
       for (const actor of this.actors) for (const queue of actor.queues) this.take(actor, queue);
