@@ -64,8 +64,7 @@ export class Controller {
     const queues = new QueueSet(bus, msix, shape.queuePairs, (information) => this.engine.doorbellError(information));
     const events = new Events((commandId, dword0) => this.engine.report(commandId, dword0));
     const health = new Health(clock());
-    const hasIoQueues = (): boolean => queues.completion.some((queue) => queue !== undefined && queue.id !== 0);
-    const features = new Features({ shape, namespaces, events, health, hasIoQueues });
+    const features = new Features({ shape, namespaces, events, health, queues });
     const mostBytes = shape.mdts === 0 ? Infinity : 4096 * 2 ** shape.mdts;
     const transfer = new Transfer(bus, mostPages(Math.min(mostBytes, LARGEST_BYTES)));
     const walker = new PrpWalker(transfer);

@@ -18,6 +18,7 @@ import type { Command } from './command.js';
 import { EVENT_MASK, type Events } from './events.js';
 import { type Health, WARNING_TEMPERATURE } from './health.js';
 import type { Namespace } from './namespace.js';
+import type { QueueSet } from './queues.js';
 import type { ControllerShape } from './shape.js';
 
 /** A count of queues that the specification does not allow (5.21.1.7). */
@@ -36,8 +37,7 @@ export interface FeatureTargets {
   readonly namespaces: readonly Namespace[];
   readonly events: Events;
   readonly health: Health;
-  /** Whether any I/O queue exists. */
-  hasIoQueues(): boolean;
+  readonly queues: QueueSet;
 }
 
 /** Features that are plain values of Dword 11: default, and the bits that can be set. */
@@ -191,12 +191,12 @@ export class Features {
     return Status.success;
   }
 
-  /** Once after a reset, and before there are I/O queues; the answer is what there is, if that is less. */
+  /** Only before any I/O queue was created since the last reset (5.21.1.7); the answer is what there is, if that is less. */
   #setQueues(command: Command, value: number): number {
     const submission = getField(NumberOfQueues.submission, value);
     const completion = getField(NumberOfQueues.completion, value);
     if (submission === TOO_MANY || completion === TOO_MANY) return command.wrong(Sqe.cdw11, Status.invalidField);
-    if (this.#targets.hasIoQueues()) return Status.commandSequenceError;
+    if (this.#targets.queues.hadIoQueues) return Status.commandSequenceError;
     const { queuePairs } = this.#targets.shape;
     this.submissionQueues = Math.min(submission + 1, queuePairs);
     this.completionQueues = Math.min(completion + 1, queuePairs);

@@ -39,6 +39,7 @@ export function createCompletionQueue(queues: QueueSet, limits: QueueLimits, com
   if ((words[Sqe.prp1Low] & (PAGE_BYTES - 1)) !== 0) return command.wrong(Sqe.prp1Low, Status.invalidPrpOffset);
   const interrupts = getField(CompletionQueueCdw11.ien, flags) !== 0;
   queues.completion[id] = new CompletionQueue(id, size + 1, interrupts ? vector : -1, words[Sqe.prp1Low], words[Sqe.prp1High]);
+  queues.hadIoQueues = true;
   return Status.success;
 }
 

@@ -72,6 +72,8 @@ export class SubmissionQueue {
 export class QueueSet {
   readonly submission: (SubmissionQueue | undefined)[] = [];
   readonly completion: (CompletionQueue | undefined)[] = [];
+  /** Whether an I/O queue was created since the last reset, also one that is deleted again. */
+  hadIoQueues = false;
   readonly #bus: Bus;
   readonly #msix: MsixModel;
   readonly #onDoorbellError: (information: number) => void;
@@ -96,6 +98,7 @@ export class QueueSet {
     for (const queue of this.submission) if (queue !== undefined) queue.gone = true;
     this.submission.length = 0;
     this.completion.length = 0;
+    this.hadIoQueues = false;
     this.#readyHead = 0;
     this.#readyCount = 0;
     this.#signals.length = 0;
