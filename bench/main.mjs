@@ -1,4 +1,4 @@
-/** `npm run bench`: measures, prints a table, and with `--json FILE` writes what it shows. The exit status is 1 when a bar is not met. */
+/** `npm run bench`: measures, prints a table, and with `--json FILE` writes what it shows. A bar that is not met is shown, and is no failure. */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
@@ -37,7 +37,6 @@ async function main() {
   if (groups.length === 0) throw new Error(`no result is called ${options.only.join(' or ')}`);
   const table = new Table({ head: ['result', 'value', 'unit', 'beside', '', 'ratio', 'bar', 'met'], style: { head: [], border: [] } });
   const report = [];
-  let failed = false;
   for (const { measure, results } of groups) {
     process.stderr.write(`${results[0].name} ...\n`);
     const measured = [await measure(options.quick ? { rounds: 1, scale: 0.2 } : { rounds: 7, scale: 1 })].flat();
@@ -48,7 +47,6 @@ async function main() {
     for (const [index, result] of results.entries()) {
       const { value, beside, ratio } = measured[index];
       const met = isMet(result, ratio);
-      failed ||= met === false;
       const verdict = met === undefined ? '' : met ? 'yes' : 'NO';
       table.push([result.name, digits(value), result.unit, result.beside, digits(beside), digits(ratio), barOf(result), verdict]);
       report.push({ name: result.name, value, unit: result.unit, beside: { name: result.beside, value: beside }, ratio });
@@ -56,7 +54,6 @@ async function main() {
   }
   console.log(table.toString());
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ results: report }, undefined, 2)}\n`);
-  process.exitCode = failed ? 1 : 0;
 }
 
 if (options.help) console.log(HELP);

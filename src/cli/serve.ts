@@ -95,8 +95,8 @@ function sampleText(version: string, devices: Configuration['devices'], tenants:
 async function serve(options: ServeOptions): Promise<void> {
   const signals = new Signals();
   const file = configurationFile(options);
-  const { harden } = await import('../server/harden.js');
-  harden();
+  const { begin } = await import('../server/begin.js');
+  begin();
   const { createLog, loadConfiguration, overrideConfiguration, packageVersion, startServer } = await import('../server/index.js');
   const overrides = { socket: options.socket === undefined ? undefined : resolve(options.socket), backing: options.backing };
   const load = (): Configuration => overrideConfiguration(loadConfiguration(file), overrides);

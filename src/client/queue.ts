@@ -177,7 +177,7 @@ export class Queue {
     return true;
   }
 
-  /** The last three words are reserved: nobody ever wrote anything there. */
+  /** The last three words are reserved: nobody ever wrote anything there. A word takes the low 32 bits of what is stored into it. */
   #writeEntry(at: number, request: Request, slot: number, length: number): void {
     const words = this.#words;
     const flags = request.flags | (request.inline ? EntryFlag.inline : 0);
@@ -185,7 +185,7 @@ export class Queue {
     words[at + EntryWord.generation] = this.#generation;
     words[at + EntryWord.tagLow] = slot;
     words[at + EntryWord.tagHigh] = this.#slots.sequences[slot];
-    words[at + EntryWord.lbaLow] = request.lba % TWO_32;
+    words[at + EntryWord.lbaLow] = request.lba;
     words[at + EntryWord.lbaHigh] = request.lba / TWO_32;
     words[at + EntryWord.blocks] = this.#slots.blocks[slot];
     words[at + EntryWord.region] = request.region;

@@ -35,6 +35,9 @@ function prefixOf(lease: number, queue: number): Buffer {
   ]);
 }
 
+/** Messages up to a quarter of it are cut from one piece of memory: an ArrayBuffer of its own costs more than the rest of a message. */
+const SLAB_BYTES = 65_536;
+
 /** The message that is being filled, for one queue. */
 export class SubmitFrame {
   /** The entries: 16 words each. */
@@ -49,6 +52,8 @@ export class SubmitFrame {
   readonly #lengths: number[] = [];
   #count = 0;
   #dataBytes = 0;
+  #slab = Buffer.alloc(0);
+  #slabUsed = 0;
 
   /** `most` entries and `mostBytes` in one message. */
   constructor(lease: number, queue: number, most: number, mostBytes: number) {
@@ -87,7 +92,7 @@ export class SubmitFrame {
     const hasData = this.#dataBytes > 0;
     const head = this.#prefix.length + LENGTH_BYTES;
     const tail = hasData ? DATA_KEY.length + LENGTH_BYTES + this.#dataBytes : 0;
-    const message = Buffer.allocUnsafe(head + entryBytes + tail);
+    const message = this.#allocate(head + entryBytes + tail);
     this.#prefix.copy(message);
     if (hasData) message[0] = MAP | 5;
     message.writeUInt32BE(entryBytes, this.#prefix.length);
@@ -95,6 +100,17 @@ export class SubmitFrame {
     if (hasData) this.#encodeData(message, head + entryBytes);
     this.#count = 0;
     return message;
+  }
+
+  #allocate(bytes: number): Buffer {
+    if (bytes > SLAB_BYTES / 4) return Buffer.allocUnsafeSlow(bytes);
+    if (bytes > this.#slab.length - this.#slabUsed) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#slabUsed = 0;
+    }
+    const start = this.#slabUsed;
+    this.#slabUsed += bytes;
+    return this.#slab.subarray(start, start + bytes);
   }
 
   #encodeData(message: Buffer, start: number): void {

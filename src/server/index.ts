@@ -1,4 +1,4 @@
-/** The driver server. Call {@link harden} in the process first, then import this. */
+/** The driver server. Call `begin` (begin.ts) in the process first, then import this. */
 export { loadConfiguration } from './config/index.js';
 export type { BackingKind, Configuration } from './config/index.js';
 export { createLog } from './log.js';

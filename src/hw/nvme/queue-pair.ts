@@ -124,7 +124,20 @@ export class QueuePair {
     const words = this.#words;
     words[at] = opcode | ((slot | (this.#sequence[slot] << this.#slotBits)) << 16);
     words[at + Sqe.nsid] = namespace;
-    for (let word = at + 2; word < at + SUBMISSION_WORDS; word++) words[word] = 0;
+    words[at + 2] = 0;
+    words[at + 3] = 0;
+    words[at + 4] = 0;
+    words[at + 5] = 0;
+    words[at + 6] = 0;
+    words[at + 7] = 0;
+    words[at + 8] = 0;
+    words[at + 9] = 0;
+    words[at + 10] = 0;
+    words[at + 11] = 0;
+    words[at + 12] = 0;
+    words[at + 13] = 0;
+    words[at + 14] = 0;
+    words[at + 15] = 0;
     return at;
   }
 

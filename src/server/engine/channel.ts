@@ -6,6 +6,8 @@ import {
   RING_HEADER_WORDS,
   RequestRing,
   completionRingBytes,
+  copyCompletion,
+  copyEntry,
   requestRingBytes,
 } from '../../protocol/index.js';
 import type { QueueChannel } from './api.js';
@@ -48,6 +50,8 @@ export class Channel implements QueueChannel {
   readonly #mask: number;
   #tail = 0;
   #completionHead = 0;
+  /** Completions up to here were seen to be there. */
+  #knownTail = 0;
   /** Pushed and not yet taken back: no more than the ring is long. */
   #outstanding = 0;
 
@@ -75,7 +79,7 @@ export class Channel implements QueueChannel {
     if (this.#outstanding === this.entries) throw new RangeError('no room in the request ring');
     const slot = this.#tail & this.#mask;
     const to = RING_HEADER_WORDS + slot * ENTRY_WORDS;
-    for (let word = 0; word < ENTRY_WORDS; word++) this.#requests[to + word] = words[at + word];
+    copyEntry(this.#requests, to, words, at);
     this.#requestCookies[slot] = cookie;
     this.#tail = (this.#tail + 1) | 0;
     this.#outstanding++;
@@ -83,6 +87,7 @@ export class Channel implements QueueChannel {
   }
 
   commit(): void {
+    this.#publishHead();
     Atomics.store(this.#requestIndices, RequestRing.requestTail, this.#tail);
     // The engine no longer polls a queue that says so: it has to be told.
     if (Atomics.load(this.#completionIndices, CompletionRing.needsWakeup) === 1) {
@@ -93,16 +98,27 @@ export class Channel implements QueueChannel {
   }
 
   take(words: Uint32Array, at: number): number {
-    if (Atomics.load(this.#completionIndices, CompletionRing.completionTail) === this.#completionHead) return -1;
+    if (this.#completionHead === this.#knownTail && !this.#look()) return -1;
     const slot = this.#completionHead & this.#mask;
     const from = RING_HEADER_WORDS + slot * COMPLETION_WORDS;
-    for (let word = 0; word < COMPLETION_WORDS; word++) words[at + word] = this.#completions[from + word];
+    copyCompletion(words, at, this.#completions, from);
     const cookie = this.#completionCookies[slot];
     this.#completionHead = (this.#completionHead + 1) | 0;
     this.#outstanding--;
     this.#watch?.taken(1);
-    Atomics.store(this.#requestIndices, RequestRing.completionHead, this.#completionHead);
     return cookie;
+  }
+
+  /** Whether there are completions to take. Called when those that were known are taken: the engine gets their slots back. */
+  #look(): boolean {
+    this.#publishHead();
+    this.#knownTail = Atomics.load(this.#completionIndices, CompletionRing.completionTail);
+    return this.#completionHead !== this.#knownTail;
+  }
+
+  /** Gives the engine the slots of all completions that were taken. */
+  #publishHead(): void {
+    Atomics.store(this.#requestIndices, RequestRing.completionHead, this.#completionHead);
   }
 
   /** The queue is gone: nobody looks out for what was not answered. */

@@ -2,7 +2,16 @@
  * The engine's end of a queue of a lease. What the other side writes (tail, completion head) is checked by movement against occupancy; what is
  * decided with (indices, capacities) lives here, in the engine's heap.
  */
-import { COMPLETION_WORDS, Code, CompletionRing, CompletionWord, ENTRY_WORDS, RING_HEADER_WORDS, RequestRing } from '../../protocol/index.js';
+import {
+  COMPLETION_WORDS,
+  Code,
+  CompletionRing,
+  CompletionWord,
+  ENTRY_WORDS,
+  RING_HEADER_WORDS,
+  RequestRing,
+  copyEntry,
+} from '../../protocol/index.js';
 import { TagSet, type LeaseState } from '../../validator/index.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
 import type { ChannelMemory } from './channel.js';
@@ -100,7 +109,7 @@ export class ClientQueue implements LeaseState {
   take(entry: Uint32Array): number {
     const slot = this.#head & this.#mask;
     const from = RING_HEADER_WORDS + slot * ENTRY_WORDS;
-    for (let word = 0; word < ENTRY_WORDS; word++) entry[word] = this.#requests[from + word];
+    copyEntry(entry, 0, this.#requests, from);
     this.#head = (this.#head + 1) | 0;
     return this.#requestCookies[slot];
   }

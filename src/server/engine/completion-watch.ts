@@ -7,6 +7,9 @@ import type { Signals } from './signals.js';
 
 /** How long to look without finding anything, milliseconds. */
 const PATIENCE_MS = 0.05;
+/** So few requests are waited for on the spot, so long: turns of the event loop would take most of their time. */
+const LONE_REQUESTS = 2;
+const LONE_MS = 0.02;
 
 export class CompletionWatch {
   readonly #signals: Signals;
@@ -36,25 +39,39 @@ export class CompletionWatch {
     if (this.#watching) return;
     this.#watching = true;
     this.#signals.setMainWatching(true);
-    setImmediate(this.#turn);
+    queueMicrotask(this.#begin);
   }
 
-  readonly #turn = (): void => {
-    let found = this.#takeReady();
-    if (found === 0) {
-      // The engine, or a client, may be waiting for this very processor.
-      shm().yieldProcessor();
-      found = this.#takeReady();
+  readonly #begin = (): void => {
+    if (this.#inFlight <= LONE_REQUESTS) {
+      const end = performance.now() + LONE_MS;
+      do this.#look();
+      while (this.#inFlight > 0 && performance.now() < end);
     }
+    if (this.#inFlight > 0) setImmediate(this.#turn);
+    else this.#stop();
+  };
+
+  readonly #turn = (): void => {
+    const found = this.#look();
     const now = performance.now();
     if (found > 0) this.#until = now + PATIENCE_MS;
-    if (this.#inFlight > 0 && now < this.#until) {
-      setImmediate(this.#turn);
-      return;
-    }
+    if (this.#inFlight > 0 && now < this.#until) setImmediate(this.#turn);
+    else this.#stop();
+  };
+
+  #look(): number {
+    const found = this.#takeReady();
+    if (found > 0) return found;
+    // The engine, or a client, may be waiting for this very processor.
+    shm().yieldProcessor();
+    return this.#takeReady();
+  }
+
+  #stop(): void {
     this.#watching = false;
     this.#signals.setMainWatching(false);
     // What came before the engine saw that is not told of.
     this.#takeReady();
-  };
+  }
 }

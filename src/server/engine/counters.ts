@@ -17,7 +17,7 @@ const RESETS = IN_FLIGHT + 1;
 const TRACED = RESETS + 1;
 const TRACE = TRACED + 1;
 
-/** Requests that a trace keeps for each tenant. */
+/** Requests that a trace keeps for each tenant: a power of two. */
 const TRACE_RECORDS = 128;
 const TRACE_FIELDS = 10;
 const LENGTH = TRACE + TRACE_RECORDS * TRACE_FIELDS;
@@ -27,9 +27,14 @@ export const createStatisticsMemory = (): SharedArrayBuffer => new SharedArrayBu
 /** The engine's side. */
 export class TenantStatistics {
   readonly #numbers: Float64Array;
+  /** Where the next record of the trace goes: its index in the ring, and how many there were. */
+  #record: number;
+  #traced: number;
 
   constructor(memory: SharedArrayBuffer) {
     this.#numbers = new Float64Array(memory);
+    this.#traced = this.#numbers[TRACED];
+    this.#record = this.#traced % TRACE_RECORDS;
   }
 
   set inFlight(count: number) {
@@ -70,7 +75,7 @@ export class TenantStatistics {
     microseconds: number,
   ): void {
     const numbers = this.#numbers;
-    const at = TRACE + (numbers[TRACED] % TRACE_RECORDS) * TRACE_FIELDS;
+    const at = TRACE + this.#record * TRACE_FIELDS;
     numbers[at] = time;
     numbers[at + 1] = lease;
     numbers[at + 2] = queue;
@@ -81,7 +86,8 @@ export class TenantStatistics {
     numbers[at + 7] = region;
     numbers[at + 8] = code;
     numbers[at + 9] = microseconds;
-    numbers[TRACED]++;
+    this.#record = (this.#record + 1) & (TRACE_RECORDS - 1);
+    numbers[TRACED] = ++this.#traced;
   }
 }
 

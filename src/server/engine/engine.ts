@@ -56,6 +56,8 @@ export class Engine {
   readonly #epollEvents = new Int32Array(2 * MAX_EPOLL_EVENTS);
   #controlSeen = 0;
   #spinUntil = 0;
+  /** This turn had answers: whoever waits for them may be waiting for this very processor. */
+  #published = false;
   #nextEvent = 0;
   #busySleep = BUSY_SLEEP_US;
 
@@ -100,7 +102,10 @@ export class Engine {
         this.stopped = true;
       },
     );
-    while (!this.stopped) if (this.turn() === 0) this.#idle();
+    while (!this.stopped) {
+      if (this.turn() === 0) this.#idle();
+      else if (this.#published) shm().yieldProcessor();
+    }
     this.backing.dispose();
     shm().close(this.#epoll);
   }
@@ -247,7 +252,8 @@ export class Engine {
   /** Shows completions to the clients and tells the main thread which queues have some: once a turn. */
   #publish(): void {
     const { dirty } = this.path;
-    if (dirty.length === 0) return;
+    this.#published = dirty.length > 0;
+    if (!this.#published) return;
     let told = false;
     for (const queue of dirty) {
       queue.publishCompletions();

@@ -8,11 +8,13 @@ import { admit, attachmentToFetch, refusedField, refusedValue } from '../../vali
 import { NvmOpcode, Status, submitDeallocate, submitFlush, submitTransfer, submitWriteZeroes } from '../../hw/nvme/index.js';
 import type { CompletionSink, QueuePair } from '../../hw/nvme/index.js';
 import type { ClientQueue } from './client-queue.js';
-import { RequestTable } from './request-table.js';
+import { REQUEST_WORDS, RequestTable, RequestWord } from './request-table.js';
 
 const TWO_TO_32 = 0x1_0000_0000;
 const RANGE_WORDS = 4;
 
+/** Of each operation: whether the device writes the region. */
+const READS = Uint8Array.from(OPERATIONS, ({ data }) => (data === Direction.deviceWrites ? 1 : 0));
 const OPCODES = new Uint8Array(8);
 OPCODES[Operation.read] = NvmOpcode.read;
 OPCODES[Operation.write] = NvmOpcode.write;
@@ -31,6 +33,9 @@ export class RequestPath implements CompletionSink {
   /** Queues with completions to tell of. */
   readonly dirty: ClientQueue[] = [];
   readonly tables = new Map<QueuePair, RequestTable>();
+  /** The table that was looked up last: a batch is all of one pair. */
+  #pair: QueuePair | undefined;
+  #table: RequestTable | undefined;
   readonly #entry = new Uint32Array(16);
   readonly #attachment = { words: new Uint32Array(1024), bytes: 0 };
   readonly #attachmentBytes = new Uint8Array(this.#attachment.words.buffer);
@@ -59,7 +64,7 @@ export class RequestPath implements CompletionSink {
   }
 
   completed(pair: QueuePair, slot: number, status: number): void {
-    const table = this.tables.get(pair);
+    const table = this.#tableOf(pair);
     if (table === undefined) return;
     const timedOut = table.timedOut[slot] === 1;
     let follower = table.follower[slot];
@@ -85,7 +90,7 @@ export class RequestPath implements CompletionSink {
     const asker = table.asker[slot];
     if (asker === undefined) return;
     const queue = table.queue[slot];
-    this.#letGoOfMemory(table, slot);
+    this.#letGoOfMemory(table, slot, asker);
     if (queue === undefined) {
       asker.owner.abandoned--;
     } else {
@@ -101,30 +106,34 @@ export class RequestPath implements CompletionSink {
   answer(table: RequestTable, slot: number, submittedAt: number, code: number, status: number): void {
     const queue = table.queue[slot] as ClientQueue;
     const lease = queue.owner;
-    const operation = table.operation[slot];
-    const bytes = table.bytes[slot];
-    queue.tags.delete(table.tagLow[slot], table.tagHigh[slot]);
+    const { words } = table;
+    const at = slot * REQUEST_WORDS;
+    const tagLow = words[at + RequestWord.tagLow];
+    const tagHigh = words[at + RequestWord.tagHigh];
+    const head = words[at + RequestWord.head];
+    const bytes = words[at + RequestWord.bytes];
+    const operation = head & 0xff;
+    queue.tags.delete(tagLow, tagHigh);
     queue.count--;
     lease.inFlight--;
     lease.tenant.inFlight--;
     if (!queue.dirty) this.dirty.push(queue);
     const field = code === Code.deviceError ? Field.status : Field.none;
-    queue.complete(table.tagLow[slot], table.tagHigh[slot], table.cookie[slot], code, field, status, 0, 0, table.generation[slot], bytes);
+    queue.complete(tagLow, tagHigh, words[at + RequestWord.cookie], code, field, status, 0, 0, words[at + RequestWord.generation], bytes);
     const done = code === Code.ok ? bytes : 0;
-    const reads = OPERATIONS[operation].data === Direction.deviceWrites;
     const statistics = lease.tenant.statistics;
     const milliseconds = this.now - submittedAt;
-    statistics.countCompleted(operation, code, reads ? done : 0, operation === Operation.write ? done : 0, milliseconds);
+    statistics.countCompleted(operation, code, READS[operation] === 1 ? done : 0, operation === Operation.write ? done : 0, milliseconds);
     statistics.inFlight = lease.tenant.inFlight;
     statistics.trace(
       this.epoch + this.now,
       lease.handle,
       queue.queue,
       operation,
-      table.share[slot],
-      table.lba[slot],
-      table.blocks[slot],
-      table.handle[slot],
+      head >>> 16,
+      words[at + RequestWord.lbaLow] + words[at + RequestWord.lbaHigh] * TWO_TO_32,
+      words[at + RequestWord.blocks],
+      words[at + RequestWord.handle],
       code,
       milliseconds * 1000,
     );
@@ -157,10 +166,19 @@ export class RequestPath implements CompletionSink {
       if (asker === undefined) continue;
       this.abandon(pair, slot, code);
       asker.owner.abandoned--;
-      this.#letGoOfMemory(table, slot);
+      this.#letGoOfMemory(table, slot, asker);
       table.asker[slot] = undefined;
     }
     this.tables.delete(pair);
+    this.#pair = undefined;
+  }
+
+  #tableOf(pair: QueuePair): RequestTable | undefined {
+    if (pair === this.#pair) return this.#table;
+    const table = this.tables.get(pair);
+    this.#pair = table && pair;
+    this.#table = table;
+    return table;
   }
 
   /** When the oldest command in flight was submitted whose asker fits (engine's clock, ms); Infinity when there is none. */
@@ -197,7 +215,7 @@ export class RequestPath implements CompletionSink {
     const blocks = entry[EntryWord.blocks];
     const lba = entry[EntryWord.lbaLow] + entry[EntryWord.lbaHigh] * TWO_TO_32;
     const durable = ((head >>> 8) & EntryFlag.forceUnitAccess) !== 0;
-    const table = this.tables.get(pair) as RequestTable;
+    const table = this.#tableOf(pair) as RequestTable;
     let slot: number;
     let bytes = 0;
     let region = -1;
@@ -220,18 +238,19 @@ export class RequestPath implements CompletionSink {
     }
     table.queue[slot] = queue;
     table.asker[slot] = queue;
-    table.domain[slot] = lease.domain;
     table.region[slot] = region;
-    table.tagLow[slot] = entry[EntryWord.tagLow];
-    table.tagHigh[slot] = entry[EntryWord.tagHigh];
-    table.cookie[slot] = cookie;
-    table.generation[slot] = lease.generation;
-    table.operation[slot] = operation;
-    table.share[slot] = share;
-    table.lba[slot] = lba;
-    table.blocks[slot] = blocks;
-    table.bytes[slot] = bytes;
-    table.handle[slot] = entry[EntryWord.region];
+    const { words } = table;
+    const at = slot * REQUEST_WORDS;
+    words[at + RequestWord.tagLow] = entry[EntryWord.tagLow];
+    words[at + RequestWord.tagHigh] = entry[EntryWord.tagHigh];
+    words[at + RequestWord.cookie] = cookie;
+    words[at + RequestWord.generation] = lease.generation;
+    words[at + RequestWord.head] = head;
+    words[at + RequestWord.lbaLow] = entry[EntryWord.lbaLow];
+    words[at + RequestWord.lbaHigh] = entry[EntryWord.lbaHigh];
+    words[at + RequestWord.blocks] = blocks;
+    words[at + RequestWord.bytes] = bytes;
+    words[at + RequestWord.handle] = entry[EntryWord.region];
     queue.tags.add(entry[EntryWord.tagLow], entry[EntryWord.tagHigh]);
     queue.count++;
     lease.inFlight++;
@@ -245,7 +264,7 @@ export class RequestPath implements CompletionSink {
    */
   #flush(queue: ClientQueue, pair: QueuePair, table: RequestTable, share: number, namespace: number): number {
     const leader = table.unrungFlush;
-    if (leader < 0 || table.queue[leader] !== queue || table.share[leader] !== share) {
+    if (leader < 0 || table.queue[leader] !== queue || table.words[leader * REQUEST_WORDS + RequestWord.head] >>> 16 !== share) {
       const slot = submitFlush(pair, namespace, this.now);
       table.unrungFlush = slot;
       return slot;
@@ -291,10 +310,10 @@ export class RequestPath implements CompletionSink {
     );
   }
 
-  #letGoOfMemory(table: RequestTable, slot: number): void {
+  #letGoOfMemory(table: RequestTable, slot: number, asker: ClientQueue): void {
     const region = table.region[slot];
     if (region < 0) return;
-    (table.domain[slot] as NonNullable<(typeof table.domain)[number]>).inFlight[region]--;
+    asker.owner.domain.inFlight[region]--;
     table.region[slot] = -1;
   }
 }

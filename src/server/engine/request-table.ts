@@ -2,27 +2,34 @@
  * Who asked for the command in each slot of a queue pair, and what it holds until it ends. Kept in one place, in flat arrays, with nothing that points
  * into client memory.
  */
-import type { DeviceDomain } from '../../hw/dma/index.js';
 import type { ClientQueue } from './client-queue.js';
+
+/** Of each slot, words that only the answer needs; in one array, because that is what the hot path touches. */
+export const REQUEST_WORDS = 16;
+export const RequestWord = {
+  tagLow: 0,
+  tagHigh: 1,
+  cookie: 2,
+  generation: 3,
+  /** As in the entry: operation (7:0), share (31:16). */
+  head: 4,
+  lbaLow: 5,
+  lbaHigh: 6,
+  blocks: 7,
+  bytes: 8,
+  /** The region's handle. */
+  handle: 9,
+} as const;
 
 export class RequestTable {
   /** The queue to answer on; undefined once the request was answered otherwise (abandoned) and only its memory is still held. */
   readonly queue: (ClientQueue | undefined)[];
   /** The queue that asked, for accounting. */
   readonly asker: (ClientQueue | undefined)[];
-  readonly domain: (DeviceDomain | undefined)[];
-  /** Region slot in the domain, or -1. */
+  /** Region slot in the domain of the asker's lease, or -1. */
   readonly region: Int32Array;
-  readonly tagLow: Uint32Array;
-  readonly tagHigh: Uint32Array;
-  readonly cookie: Int32Array;
-  readonly generation: Uint32Array;
-  readonly operation: Uint8Array;
-  readonly share: Uint16Array;
-  readonly lba: Float64Array;
-  readonly blocks: Uint32Array;
-  readonly bytes: Uint32Array;
-  readonly handle: Uint32Array;
+  /** {@link RequestWord} of slot s from `s * REQUEST_WORDS` on. */
+  readonly words: Uint32Array;
   /**
    * Flushes that wait for the same command: the next slot of the chain, or -1. A follower's slot is claimed and has no command of its own.
    */
@@ -35,18 +42,8 @@ export class RequestTable {
   constructor(capacity: number) {
     this.queue = Array.from({ length: capacity }, () => undefined);
     this.asker = Array.from({ length: capacity }, () => undefined);
-    this.domain = Array.from({ length: capacity }, () => undefined);
     this.region = new Int32Array(capacity).fill(-1);
-    this.tagLow = new Uint32Array(capacity);
-    this.tagHigh = new Uint32Array(capacity);
-    this.cookie = new Int32Array(capacity);
-    this.generation = new Uint32Array(capacity);
-    this.operation = new Uint8Array(capacity);
-    this.share = new Uint16Array(capacity);
-    this.lba = new Float64Array(capacity);
-    this.blocks = new Uint32Array(capacity);
-    this.bytes = new Uint32Array(capacity);
-    this.handle = new Uint32Array(capacity);
+    this.words = new Uint32Array(capacity * REQUEST_WORDS);
     this.follower = new Int32Array(capacity).fill(-1);
     this.timedOut = new Uint8Array(capacity);
   }

@@ -15,6 +15,8 @@ const NORMAL_WEIGHT = 100;
 const WINDOW = 512;
 /** A tenant may always have so many in flight. */
 const MIN_SHARE = 8;
+/** Requests that one turn takes of a queue: their answers are on their way while the next ones are worked on. */
+const TURN_REQUESTS = 128;
 /** Turns without a request after which a queue is no longer polled. */
 const IDLE_TURNS = 64;
 
@@ -125,8 +127,9 @@ export class Scheduler {
       this.#onFault(queue, Code.ringContract);
       return 0;
     }
+    const end = Math.min(available, TURN_REQUESTS);
     let taken = 0;
-    while (taken < available && tenant.deficit > 0 && tenant.inFlight < most) {
+    while (taken < end && tenant.deficit > 0 && tenant.inFlight < most) {
       const pair = queue.pair;
       if (pair !== undefined && pair.room === 0) break;
       if (taken > 0 && Math.max(tenant.operations.wait(now), tenant.bytes.wait(now)) > 0) break;

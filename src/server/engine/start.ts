@@ -1,10 +1,11 @@
 /** Starts an engine: its backing, its thread, and what the two threads share. */
-import { MessageChannel, Worker } from 'node:worker_threads';
+import { MessageChannel, type Worker } from 'node:worker_threads';
 import { prepareBacking, type BackingOptions } from '../../hw/backings.js';
 import { HardwareError } from '../../hw/task.js';
 import { shm } from '../../native/shm.js';
 import type { DeviceFacts, EngineHost } from './api.js';
 import { LEASES_OF_A_DEVICE, MAX_CHANNELS, MAX_DEVICES, type EngineMessage, type EngineSettings, type EngineStart } from './control.js';
+import { takeThread } from './engine-threads.js';
 import { errorOf } from './failure.js';
 import { Host } from './host.js';
 import { IdRing } from './id-ring.js';
@@ -40,11 +41,8 @@ export async function startEngine(options: EngineOptions): Promise<EngineHost> {
   const ready = IdRing.create(MAX_CHANNELS);
   const { port1, port2 } = new MessageChannel();
   const start: EngineStart = { settings, backing: prepared.handle, signals: signals.handles, activations: activations.memory, ready: ready.memory };
-  const worker = new Worker(new URL('./thread.js', import.meta.url), {
-    workerData: { start, port: port2 },
-    transferList: [port2],
-    name: `engine ${name}`,
-  });
+  const worker = takeThread();
+  worker.postMessage({ start, port: port2 }, [port2]);
   try {
     const facts = await started(worker, port1);
     host = new Host({ name, facts, worker, port: port1, signals, activations, ready, prepared, release });

@@ -1,5 +1,5 @@
-/** Entry of an engine thread. From here on its event loop never runs again. */
-import { workerData, type MessagePort } from 'node:worker_threads';
+/** Entry of an engine thread. Once it is given its engine, its event loop never runs again. */
+import { parentPort, type MessagePort } from 'node:worker_threads';
 import { openBacking } from '../../hw/backings.js';
 import { systemClock } from '../../hw/task.js';
 import type { EngineStart } from './control.js';
@@ -8,21 +8,23 @@ import { failureOf } from './failure.js';
 import { IdRing } from './id-ring.js';
 import { Signals } from './signals.js';
 
-const { start, port } = workerData as { start: EngineStart; port: MessagePort };
-
-try {
-  const backing = openBacking(start.backing);
-  const engine = new Engine(
-    backing,
-    start.settings,
-    port,
-    new Signals(start.signals),
-    new IdRing(start.activations),
-    new IdRing(start.ready),
-    systemClock,
-  );
-  engine.run();
-} catch (error) {
-  port.postMessage({ kind: 'failed', failure: failureOf(error) });
+function serve({ start, port }: { start: EngineStart; port: MessagePort }): void {
+  try {
+    const backing = openBacking(start.backing);
+    const engine = new Engine(
+      backing,
+      start.settings,
+      port,
+      new Signals(start.signals),
+      new IdRing(start.activations),
+      new IdRing(start.ready),
+      systemClock,
+    );
+    engine.run();
+  } catch (error) {
+    port.postMessage({ kind: 'failed', failure: failureOf(error) });
+  }
+  port.close();
 }
-port.close();
+
+parentPort?.once('message', serve);

@@ -388,7 +388,7 @@ class Chaos {
         if (queue === undefined) more(abandoned, asker.owner);
         else more(waiting, queue);
         if (table.region[slot] >= 0) {
-          const domain = table.domain[slot] as object;
+          const domain = asker.owner.domain;
           if (!onRegion.has(domain)) onRegion.set(domain, new Map());
           more(onRegion.get(domain) as Map<number, number>, table.region[slot]);
         }
