@@ -50,9 +50,13 @@ export function endpointOf(options: EndpointOptions): Endpoint {
   return urlEndpoint(options.url, options.ca);
 }
 
+const TURNED_AWAY = 'the server ended the connection at once, because it has as many as it takes; try again later';
+
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket; start the server with "ringwarden serve", or name its socket with the option socket or $RINGWARDEN_SOCKET',
   ECONNREFUSED: 'nothing listens there; start the server with "ringwarden serve"',
+  ECONNRESET: TURNED_AWAY,
+  EPIPE: TURNED_AWAY,
   EACCES: 'this user may not open the socket; ask the administrator for access to it',
   ENOTFOUND: 'there is no such host',
   EHOSTUNREACH: 'the host cannot be reached',

@@ -7,6 +7,10 @@ import type { Connection, Ticket } from '../session/index.js';
 const MESSAGE_COST = 512;
 /** Bytes of a close reason (RFC 6455 5.5.1: 125 with the status). */
 const MAX_REASON = 120;
+/** Bytes before the peer said who it is. A hello is shorter by far; without this limit each stranger could make the server hold a message of full size. */
+const MAX_STRANGER_BYTES = 65_536;
+/** RFC 6455 7.4.1: a message is too big. */
+const TOO_BIG = 1009;
 const BINARY = { binary: true, compress: false } as const;
 
 export class WebSocketConnection implements Connection {
@@ -18,6 +22,8 @@ export class WebSocketConnection implements Connection {
   readonly #webSocket: WebSocket;
   readonly #ticket: Ticket;
   #unsent = 0;
+  #isStranger = true;
+  #strangerBytes = 0;
   /** Milliseconds of the clock that never goes back. */
   #lastHeard = performance.now();
   #lastWaiting = 0;
@@ -41,6 +47,7 @@ export class WebSocketConnection implements Connection {
       this.#probes.delete(probe);
     });
     webSocket.on('error', (error) => this.#onError(error));
+    socket.on('data', this.#onStrangerData);
     webSocket.on('close', (status) => this.onEnd(`closed with status ${status}`));
   }
 
@@ -63,6 +70,8 @@ export class WebSocketConnection implements Connection {
   }
 
   authenticated(): void {
+    this.#isStranger = false;
+    this.#socket.off('data', this.#onStrangerData);
     this.#ticket.authenticated();
   }
 
@@ -97,6 +106,17 @@ export class WebSocketConnection implements Connection {
   readonly #onWritten = (): void => {
     this.#unsent--;
     this.onSent();
+  };
+
+  /** Comes after ws has read the same bytes: a hello among them was heard already. */
+  readonly #onStrangerData = (chunk: Buffer): void => {
+    this.#strangerBytes += chunk.length;
+    if (!this.#isStranger || this.#strangerBytes <= MAX_STRANGER_BYTES) return;
+    this.#socket.off('data', this.#onStrangerData);
+    this.onViolation('messageTooLarge', `${MAX_STRANGER_BYTES} bytes before hello`);
+    this.#webSocket.close(TOO_BIG, `more than ${MAX_STRANGER_BYTES} bytes before hello`);
+    // Nothing more is kept of it. That it does not answer the close is what ends the connection.
+    this.#webSocket.pause();
   };
 
   /** ws closes the connection by itself, with the right status. */

@@ -88,6 +88,16 @@ describe('connect', () => {
     await stop();
   });
 
+  it('says what to do when the server has no place for one more', async () => {
+    const path = join(directory, 'full.sock');
+    const full = createServer((socket) => socket.destroy());
+    const stop = await listening(path, full);
+    const error = await errorOf(connect({ socket: path }));
+    expect(error).toMatchObject({ code: 'connectFailed', value: expect.stringMatching(/^(ECONNRESET|EPIPE)$/) });
+    expect(error.message).toContain('try again later');
+    await stop();
+  });
+
   it('gives up on a peer that is no WebSocket server, or of another protocol', async () => {
     const path = join(directory, 'http.sock');
     const other = createServer((socket) => socket.resume().end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n'));
