@@ -12,7 +12,7 @@ import { SUBPROTOCOL } from '../../../src/protocol/index.js';
 import { type ConnectionSink, type Listener, listenTcp, listenUnix } from '../../../src/server/listen/index.js';
 import { silentLog } from '../../../src/server/log.js';
 import { Gate, type Peer } from '../../../src/server/session/index.js';
-import { selfSigned } from './certificate.js';
+import { selfSigned } from '../../support/certificate.js';
 import { SocketInUse } from '../../../src/server/socket-file.js';
 import { Client, LIMITS, World, until } from './world.js';
 
