@@ -6,13 +6,21 @@ import { Refusal } from '../engine/api.js';
 const MAX_VALUE = 80;
 
 /** WebSocket status codes (RFC 6455 7.4.1) of connections that the server ends. */
-export const Status = { goingAway: 1001, protocolError: 1002, policyViolation: 1008, internalError: 1011, tryAgainLater: 1013 } as const;
+export const Status = {
+  goingAway: 1001,
+  protocolError: 1002,
+  policyViolation: 1008,
+  tooBig: 1009,
+  internalError: 1011,
+  tryAgainLater: 1013,
+} as const;
 
 /** The status with which a connection closes after a fault. */
 export function closeStatus(refusal: Refusal): number {
   switch (refusal.code) {
-    case 'malformed':
     case 'messageTooLarge':
+      return Status.tooBig;
+    case 'malformed':
     case 'unknownMessage':
     case 'unknownField':
     case 'missingField':

@@ -64,8 +64,9 @@ export class Session implements LeaseHolder {
     this.waits = new DeviceWaits(this);
     this.events = new LeaseEvents(this);
     this.#dispatcher = new Dispatcher(this, connection);
-    connection.onViolation = (code, what) => {
-      if (!this.#ended) this.#record(new Refusal(code, '', what));
+    connection.onTooLarge = (limit) => this.refuse(new Refusal('messageTooLarge', 'messageBytes', limit), 0);
+    connection.onViolation = (what) => {
+      if (!this.#ended) this.#record(new Refusal('malformed', '', what));
     };
     this.#closed = new Promise((resolve) => {
       connection.onEnd = (reason) => {
