@@ -5,8 +5,8 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect, ConnectionError, defaultSocketPath, RefusedError, socketCandidates } from '../../../src/client/index.js';
 import { PROTOCOL_VERSION } from '../../../src/protocol/index.js';
-import { ScriptedServer } from './scripted-server.js';
-import { errorOf, until } from './settled.js';
+import { ScriptedServer } from '../../support/scripted-server.js';
+import { errorOf, until } from '../../support/settled.js';
 
 let directory: string;
 

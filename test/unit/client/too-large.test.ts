@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { connect, ConnectionError, RefusedError } from '../../../src/client/index.js';
 import { World } from '../session/world.js';
-import { errorOf } from './settled.js';
+import { errorOf } from '../../support/settled.js';
 
 let world: World;
 
