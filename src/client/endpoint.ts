@@ -53,7 +53,8 @@ export function endpointOf(options: EndpointOptions): Endpoint {
 const TURNED_AWAY = 'the server ended the connection at once, because it has as many as it takes; try again later';
 
 const REMEDIES: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such socket; start the server with "ringwarden serve", or name its socket with the option socket or $RINGWARDEN_SOCKET',
+  ENOENT:
+    'there is no such socket; start the server with "ringwarden serve", or name its socket with the option socket (--socket of the command) or $RINGWARDEN_SOCKET',
   ECONNREFUSED: 'nothing listens there; start the server with "ringwarden serve"',
   ECONNRESET: TURNED_AWAY,
   EPIPE: TURNED_AWAY,
