@@ -15,7 +15,7 @@ export function mustBeReadable(file: string): void {
   try {
     accessSync(file, constants.R_OK);
   } catch (error) {
-    throw new CliError(`${file} cannot be read (${systemCode(error)})`, 'name a configuration that is there, and that you may read', Exit.usage);
+    throw new CliError(`${file} cannot be read (${systemCode(error)})`, 'name a file that is there, and that you may read', Exit.usage);
   }
 }
 

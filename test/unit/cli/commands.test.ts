@@ -289,7 +289,7 @@ describe('config', () => {
     expect(await ringwarden('config', 'check', '/nowhere/conf.jsonc')).toEqual({
       status: 2,
       out: '',
-      err: 'error: /nowhere/conf.jsonc cannot be read (ENOENT)\n   do: name a configuration that is there, and that you may read\n',
+      err: 'error: /nowhere/conf.jsonc cannot be read (ENOENT)\n   do: name a file that is there, and that you may read\n',
     });
   });
 
