@@ -21,7 +21,10 @@ export function adminSocketPath(explicit?: string, environment: NodeJS.ProcessEn
 function connectionError(path: string, error: Error): CliError {
   const code = systemCode(error);
   if (code === 'ENOENT' || code === 'ECONNREFUSED') {
-    return new CliError(`no server listens at ${path}`, 'start one with "ringwarden serve", or name its socket with --admin-socket');
+    return new CliError(
+      `no server listens at ${path}`,
+      'start one with "ringwarden serve", go to the folder of its sample, or name its socket with --admin-socket',
+    );
   }
   if (code === 'EACCES' || code === 'EPERM') {
     return new CliError(`you may not open ${path}`, 'ask as root, as the user of the server, or as a member of its admin group');

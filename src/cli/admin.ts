@@ -25,6 +25,8 @@ interface Status {
     readonly class: string;
     readonly state: string;
     readonly why: string;
+    /** What to do about a device that does not work. */
+    readonly remedy: string;
     readonly backing: string;
     readonly description: string;
     readonly model: string;
@@ -57,7 +59,9 @@ async function statusText({ server, devices, tenants, refusals, wipes }: Status)
       ['DEVICE', 'CLASS', 'STATE', 'BACKING', 'MODEL', 'LEASES', 'QUARANTINE'],
       devices.map((each) => [each.name, each.class, each.state, each.backing, each.model, each.leases, formatSize(each.quarantineBytes)]),
     )}`,
-    ...devices.map((each) => `${each.name}: ${each.description}${each.why === '' ? '' : `; ${each.why}`}`),
+    ...devices.map(({ name, description, why, remedy }) =>
+      [`${name}: ${description}${why === '' ? '' : `; ${why}`}`, ...(remedy === '' ? [] : [`   do: ${remedy}`])].join('\n'),
+    ),
     `${heading('Tenants')}\n${await table(
       ['TENANT', 'ISOLATION', 'SESSIONS', 'PINNED'],
       tenants.map((each) => [each.name, each.isolation, each.sessions, formatSize(each.pinnedBytes)]),

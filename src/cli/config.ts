@@ -1,5 +1,8 @@
 /** `ringwarden config`: checks a configuration, and prints the schema of one. */
+import { accessSync, constants } from 'node:fs';
 import { Command } from 'commander';
+import { systemCode } from '../server/text.js';
+import { CliError, Exit } from './failure.js';
 import { outputOption } from './options.js';
 import type { OutputOptions } from './options.js';
 import { json, print } from './output.js';
@@ -7,7 +10,17 @@ import { json, print } from './output.js';
 /** Where packages put it. */
 export const SYSTEM_CONFIGURATION = '/etc/ringwarden/ringwarden.jsonc';
 
+/** @throws CliError when there is no such file: then it is the command line that has to be corrected. */
+export function mustBeReadable(file: string): void {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (error) {
+    throw new CliError(`${file} cannot be read (${systemCode(error)})`, 'name a file that is there, and that you may read', Exit.usage);
+  }
+}
+
 async function check(file: string, options: OutputOptions): Promise<void> {
+  if (options.output !== 'json') mustBeReadable(file);
   const { ConfigError, loadConfiguration } = await import('../server/config/index.js');
   try {
     const { devices, tenants } = loadConfiguration(file);

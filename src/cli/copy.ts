@@ -43,7 +43,7 @@ function depthOption(text: string): number {
 /** The command. Its action throws what `failureOf` explains. */
 export function copyCommand(): Command {
   return withConnection(new Command('copy'))
-    .description('copy a file into a share, or a part of a share into a file')
+    .description('copies a file into a share, or a part of a share into a file')
     .argument('<from>', 'file, - for standard input, or DEVICE/SHARE[@OFFSET]')
     .argument('<to>', 'DEVICE/SHARE[@OFFSET], file, or - for standard output')
     .option('--length <bytes>', 'copy no more than this (default: all of the file, or the rest of the share)', bytesOption)

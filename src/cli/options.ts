@@ -1,9 +1,10 @@
 /** Options that several commands have, and what stands behind them. */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import type { Client } from '../client/index.js';
 import { systemCode } from '../server/text.js';
-import { CliError, Exit } from './failure.js';
+import { CliError, Exit, failureOf } from './failure.js';
 import { OUTPUTS } from './output.js';
 import type { Output } from './output.js';
 
@@ -28,9 +29,9 @@ export const outputOption = (): Option => new Option('-o, --output <format>', 'h
 /** Adds what a command needs to reach the server as a tenant. */
 export const withConnection = (command: Command): Command =>
   command
-    .option('--socket <path>', "the server's socket (default: $RINGWARDEN_SOCKET, then the usual places)")
-    .option('--url <url>', 'a server elsewhere, as wss://HOST:PORT; needs a token')
-    .option('--ca-file <path>', "certificate authority of the server's certificate, PEM")
+    .addOption(new Option('--socket <path>', "the server's socket (default: $RINGWARDEN_SOCKET, then the usual places)").conflicts('url'))
+    .option('--url <url>', 'a server elsewhere, as wss://HOST:PORT; needs --token-file (default: $RINGWARDEN_URL)')
+    .option('--ca-file <path>', "with --url: PEM of the authority that signed the server's certificate (default: $RINGWARDEN_CA_FILE, then Node's)")
     .addOption(new Option('--tenant <name>', 'the tenant to be, where your user or token could be several').env('RINGWARDEN_TENANT'))
     .addOption(new Option('--token-file <path>', 'file with the token of the tenant').env('RINGWARDEN_TOKEN_FILE'));
 
@@ -46,20 +47,51 @@ function readOption(path: string, what: string): string {
   }
 }
 
+/** A variable of the environment that is set and not empty. */
+const variable = (name: string): string | undefined => process.env[name] || undefined;
+
+/** The server that the options name. An option wins over the environment, and a socket that is named over a URL of the environment. */
+function endpointWith({ socket, url: named, caFile: authority, tokenFile }: ConnectionOptions): { socket?: string; url?: string; ca?: string } {
+  const url = named ?? (socket === undefined ? variable('RINGWARDEN_URL') : undefined);
+  if (url === undefined) {
+    if (authority !== undefined) throw new CliError('--ca-file is for a server with TLS', 'name the server with --url as well', Exit.usage);
+    return socket === undefined ? {} : { socket };
+  }
+  if (tokenFile === undefined) throw new CliError(`${url} knows tenants by their tokens`, 'give the token with --token-file', Exit.usage);
+  const caFile = authority ?? variable('RINGWARDEN_CA_FILE');
+  return caFile === undefined ? { url } : { url, ca: readCertificate(caFile) };
+}
+
+function readCertificate(path: string): string {
+  const pem = readOption(path, 'certificate');
+  if (isCertificate(pem)) return pem;
+  throw new CliError(`${path} holds no certificate in PEM`, "name the file of the authority that signed the server's certificate", Exit.usage);
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
+
 /** The connection that the options ask for. */
-async function connectWith({ socket, url, caFile, tenant, tokenFile }: ConnectionOptions): Promise<Client> {
+async function connectWith(options: ConnectionOptions): Promise<Client> {
+  const { tenant, tokenFile } = options;
+  const endpoint = endpointWith(options);
   const { RefusedError, connect } = await import('../client/index.js');
   try {
     return await connect({
+      ...endpoint,
       tenant,
       token: tokenFile === undefined ? undefined : readOption(tokenFile, 'token file').split('\n', 1)[0].trim(),
       name: `ringwarden command, process ${process.pid}`,
-      ...(socket !== undefined && { socket }),
-      ...(url !== undefined && { url }),
-      ...(caFile !== undefined && { ca: readOption(caFile, 'certificate') }),
     });
   } catch (error) {
-    if (!(error instanceof RefusedError) || error.code !== 'authenticationFailed' || tenant !== undefined || tokenFile !== undefined) throw error;
+    if (!(error instanceof RefusedError)) throw error;
+    if (error.code === 'invalidArgument') throw new CliError(failureOf(error).what, failureOf(error).remedy, Exit.usage);
+    if (error.code !== 'authenticationFailed' || tenant !== undefined || tokenFile !== undefined) throw error;
     throw new CliError('the server cannot tell which tenant you are', 'name the tenant with --tenant, or give its token with --token-file');
   }
 }

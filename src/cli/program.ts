@@ -19,7 +19,7 @@ function createProgram(): Command {
     .version(packageVersion(), '-V, --version', 'the version')
     .helpOption('-h, --help', 'what a command does and takes')
     .showSuggestionAfterError()
-    .addHelpText('after', `${EXIT_STATUS}\n\nBegin with:\n  ringwarden serve --sample`);
+    .addHelpText('after', `${EXIT_STATUS}\n\nBegin with:\n  ringwarden serve --sample\nand see what each command takes:\n  ringwarden copy --help`);
   const commands = [
     serveCommand(),
     listCommand(),
@@ -37,9 +37,14 @@ function createProgram(): Command {
     demoCommand(),
   ];
   for (const command of commands) root.addCommand(command);
-  for (const command of [root, ...root.commands.flatMap((each) => [each, ...each.commands])]) command.exitOverride();
+  for (const command of [root, ...root.commands.flatMap((each) => [each, ...each.commands])]) {
+    command.exitOverride().showHelpAfterError(`   do: see "${nameOf(command)} --help"`);
+  }
   return root;
 }
+
+/** As it is typed: `ringwarden config check`. */
+const nameOf = (command: Command): string => (command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`);
 
 /** Runs one command line, without the program's name. Resolves with the exit status; what went wrong has been printed. */
 export async function run(args: readonly string[]): Promise<number> {

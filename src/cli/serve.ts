@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { BackingKind, Configuration, LogFormat, LogLevel, RunningServer } from '../server/index.js';
-import { SYSTEM_CONFIGURATION } from './config.js';
+import { SYSTEM_CONFIGURATION, mustBeReadable } from './config.js';
 import { CliError, Exit } from './failure.js';
 import { outputOption } from './options.js';
 import type { OutputOptions } from './options.js';
@@ -25,7 +25,10 @@ const LINGER_MILLISECONDS = 1_000;
 function configurationFile({ config, sample }: ServeOptions): string {
   if (config !== undefined && sample === true) throw new CliError('--config and --sample exclude each other', 'leave one out', Exit.usage);
   if (sample === true) return prepareSample();
-  if (config !== undefined) return config;
+  if (config !== undefined) {
+    mustBeReadable(config);
+    return config;
+  }
   if (existsSync(SYSTEM_CONFIGURATION)) return SYSTEM_CONFIGURATION;
   throw new CliError(`there is no ${SYSTEM_CONFIGURATION}`, 'name a configuration with --config, or try the server with --sample', Exit.usage);
 }

@@ -50,17 +50,22 @@ export function endpointOf(options: EndpointOptions): Endpoint {
   return urlEndpoint(options.url, options.ca);
 }
 
+const TURNED_AWAY = 'the server ended the connection at once, because it has as many as it takes; try again later';
+
 const REMEDIES: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such socket; start the server with "ringwarden serve", or name its socket with the option socket or $RINGWARDEN_SOCKET',
+  ENOENT:
+    'there is no such socket; start the server with "ringwarden serve", or name its socket with the option socket (--socket of the command) or $RINGWARDEN_SOCKET',
   ECONNREFUSED: 'nothing listens there; start the server with "ringwarden serve"',
+  ECONNRESET: TURNED_AWAY,
+  EPIPE: TURNED_AWAY,
   EACCES: 'this user may not open the socket; ask the administrator for access to it',
   ENOTFOUND: 'there is no such host',
   EHOSTUNREACH: 'the host cannot be reached',
   ETIMEDOUT: 'the host does not answer',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate is self-signed; give it as the option ca',
-  SELF_SIGNED_CERT_IN_CHAIN: 'the certificate authority is not known; give it as the option ca',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the certificate authority is not known; give it as the option ca',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'the certificate authority is not known; give it as the option ca',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate is self-signed; give it as the option ca (--ca-file of the command)',
+  SELF_SIGNED_CERT_IN_CHAIN: 'the certificate authority is not known; give it as the option ca (--ca-file of the command)',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the certificate authority is not known; give it as the option ca (--ca-file of the command)',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'the certificate authority is not known; give it as the option ca (--ca-file of the command)',
   ERR_TLS_CERT_ALTNAME_INVALID: 'the certificate is for another host name',
   CERT_HAS_EXPIRED: 'the certificate has expired',
 };

@@ -59,7 +59,9 @@ export interface QueueInfo {
   queue: number;
   entries: number;
   ringVersion: number;
+  /** Bytes of memory that the request ring takes, its indices included. */
   requestBytes: number;
+  /** Bytes of memory that the completion ring takes, its indices included. */
   completionBytes: number;
   /** The lease's interrupt vector that completions of this queue raise. */
   vector: number;

@@ -72,7 +72,7 @@ export interface ServerLimits {
   readonly keepaliveMilliseconds: number;
 }
 
-/** Refusals, kept for the administrator: counted per tenant and code, and the last ones in a ring. */
+/** One refusal, as the administrator may see it later. */
 export interface RefusalRecord {
   readonly time: number;
   readonly tenant: string;
@@ -81,6 +81,7 @@ export interface RefusalRecord {
   readonly field: string;
   readonly value: string;
 }
+/** Counts refusals per tenant and code, keeps the last ones, and logs them at a bounded rate. */
 export interface Audit {
   refusal(record: RefusalRecord): void;
 }

@@ -1,7 +1,8 @@
 /** What the administrator can ask: one table of methods and paths. Every answer is plain JSON, except for metrics. */
-import type { EngineHost } from '../engine/api.js';
+import type { DeviceState, EngineHost } from '../engine/api.js';
 import { decodeErrors, decodeFirmware, decodeSmart } from './logs.js';
 import { createMetrics } from './metrics.js';
+import { deviceRemedy } from './remedy.js';
 import { inTime, namedCounters, namedTrace, takeSnapshot } from './snapshot.js';
 import type { AdminSources } from './sources.js';
 import { deviceView, inspectView, statusView, tenantsView } from './views.js';
@@ -42,8 +43,25 @@ function engineOf(sources: AdminSources, name: string): EngineHost {
   return engine;
 }
 
-const logPage = async (sources: AdminSources, name: string, page: 'smart' | 'error' | 'firmware'): Promise<Uint8Array> =>
-  inTime(engineOf(sources, name).logPage(page), `device ${name}`, LOG_MILLISECONDS);
+/** @throws AdminRefusal for a device that is lost. */
+async function workingEngine(sources: AdminSources, name: string): Promise<{ engine: EngineHost; state: DeviceState }> {
+  const engine = engineOf(sources, name);
+  const report = await inTime(engine.report(), `device ${name}`);
+  if (report.state === 'lost') throw new AdminRefusal(409, `device ${name} is lost: ${report.lost}`, deviceRemedy({ engine, report }));
+  return { engine, state: report.state };
+}
+
+async function logPage(sources: AdminSources, name: string, page: 'smart' | 'error' | 'firmware'): Promise<Uint8Array> {
+  const { engine } = await workingEngine(sources, name);
+  return inTime(engine.logPage(page), `device ${name}`, LOG_MILLISECONDS);
+}
+
+async function resetController(sources: AdminSources, name: string): Promise<object> {
+  const { engine, state } = await workingEngine(sources, name);
+  if (state === 'closed') throw new AdminRefusal(409, `device ${name} is closed: nobody uses it`, 'nothing; whoever opens it resets it');
+  await inTime(engine.resetController('asked for by the administrator'), `device ${name}`, RESET_MILLISECONDS);
+  return { device: name, reset: true };
+}
 
 export const ROUTES: readonly Route[] = [
   { method: 'GET', path: '/status', what: 'the server at a glance', handle: async (sources) => statusView(await takeSnapshot(sources)) },
@@ -85,10 +103,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/devices/:name/reset',
     what: 'resets the controller: requests in flight end with "reset"',
-    handle: async (sources, name) => {
-      await inTime(engineOf(sources, name).resetController('asked for by the administrator'), `device ${name}`, RESET_MILLISECONDS);
-      return { device: name, reset: true };
-    },
+    handle: resetController,
   },
   {
     method: 'GET',

@@ -2,6 +2,7 @@
 import { OPERATIONS, Right } from '../../protocol/index.js';
 import type { OperationName } from '../../protocol/index.js';
 import type { ShareConfig, TenantConfig } from '../config/index.js';
+import { deviceRemedy } from './remedy.js';
 import { inTime, namedCounters } from './snapshot.js';
 import type { DeviceSnapshot, Snapshot } from './snapshot.js';
 import type { AdminSources } from './sources.js';
@@ -22,11 +23,12 @@ export function statusView({ sources, devices, tenants }: Snapshot): object {
       },
       isolation: configuration.isolation,
     },
-    devices: devices.map(({ name, engine: { facts }, report, silent }) => ({
+    devices: devices.map(({ name, engine, engine: { facts }, report, silent }) => ({
       name,
       class: facts.class,
       state: report?.state ?? 'silent',
       why: report?.lost || silent,
+      remedy: deviceRemedy({ engine, report }),
       backing: facts.backing,
       description: facts.description,
       model: facts.model,
@@ -100,7 +102,7 @@ export function deviceView({ name, engine, report, silent }: DeviceSnapshot, sou
     .tenants.flatMap((tenant) =>
       tenant.shares.filter(({ device }) => device === name).map((share) => ({ tenant: tenant.name, ...shareView(share) })),
     );
-  return { name, ...engine.facts, ...(report ?? { state: 'silent', why: silent }), shares };
+  return { name, ...engine.facts, ...(report ?? { state: 'silent', why: silent }), remedy: deviceRemedy({ engine, report }), shares };
 }
 
 /** One tree of everything with state. */

@@ -171,7 +171,9 @@ const listenSchema = record('listeners', {
 
 const limitsSchema = record('limits', {
   connections: whole(1, 1e6).default(1_024).describe('Connections at a time.'),
-  unauthenticated: whole(1, 65_536).default(64).describe('Connections that have not said hello yet.'),
+  unauthenticated: whole(1, 65_536)
+    .default(256)
+    .describe('Connections that have not said hello yet. One peer, which is a user id or an address, has at most half of them.'),
   helloTime: duration(10, 3_600_000).prefault('5 s').describe('How long a connection may take to say hello.'),
   sendPause: size(4 * KiB, GiB)
     .prefault(MiB)

@@ -1,23 +1,45 @@
 /** A WebSocket as a session wants it. */
 import type { Socket } from 'node:net';
-import type { WebSocket } from 'ws';
+import { WebSocket } from 'ws';
+import { MAX_MESSAGE_BYTES } from '../../protocol/index.js';
 import type { Connection, Ticket } from '../session/index.js';
 
 /** What each message that waits costs beside its bytes: frame head, buffers and write request. Without it many tiny messages would be free. */
 const MESSAGE_COST = 512;
 /** Bytes of a close reason (RFC 6455 5.5.1: 125 with the status). */
 const MAX_REASON = 120;
+/** Bytes before the peer said who it is. A hello is shorter by far; without this limit each stranger could make the server hold a message of full size. */
+const MAX_STRANGER_BYTES = 65_536;
+/** RFC 6455 7.4.1: a message is too big. */
+const TOO_BIG = 1009;
 const BINARY = { binary: true, compress: false } as const;
+
+/** Says that a message is too big before ws closes for it: afterwards nothing can be sent, and the peer would not hear why. */
+export class ServerWebSocket extends WebSocket {
+  onTooBig: () => void = () => undefined;
+  #isTooBig = false;
+
+  override close(status?: number, reason?: string | Buffer): void {
+    if (status === TOO_BIG && !this.#isTooBig) {
+      this.#isTooBig = true;
+      this.onTooBig();
+    }
+    super.close(status, reason);
+  }
+}
 
 export class WebSocketConnection implements Connection {
   onMessage: (bytes: Uint8Array, binary: boolean) => void = () => undefined;
   onSent: () => void = () => undefined;
-  onViolation: (code: 'messageTooLarge' | 'malformed', what: string) => void = () => undefined;
+  onTooLarge: (limit: number) => void = () => undefined;
+  onViolation: (what: string) => void = () => undefined;
   onEnd: (reason: string) => void = () => undefined;
   readonly #socket: Socket;
-  readonly #webSocket: WebSocket;
+  readonly #webSocket: ServerWebSocket;
   readonly #ticket: Ticket;
   #unsent = 0;
+  #isStranger = true;
+  #strangerBytes = 0;
   /** Milliseconds of the clock that never goes back. */
   #lastHeard = performance.now();
   #lastWaiting = 0;
@@ -25,7 +47,7 @@ export class WebSocketConnection implements Connection {
   readonly #probes = new Map<string, () => void>();
   #lastProbe = 0;
 
-  constructor(webSocket: WebSocket, socket: Socket, ticket: Ticket) {
+  constructor(webSocket: ServerWebSocket, socket: Socket, ticket: Ticket) {
     this.#webSocket = webSocket;
     this.#socket = socket;
     this.#ticket = ticket;
@@ -41,6 +63,8 @@ export class WebSocketConnection implements Connection {
       this.#probes.delete(probe);
     });
     webSocket.on('error', (error) => this.#onError(error));
+    webSocket.onTooBig = () => this.onTooLarge(this.#isStranger ? MAX_STRANGER_BYTES : MAX_MESSAGE_BYTES);
+    socket.on('data', this.#onStrangerData);
     webSocket.on('close', (status) => this.onEnd(`closed with status ${status}`));
   }
 
@@ -63,6 +87,8 @@ export class WebSocketConnection implements Connection {
   }
 
   authenticated(): void {
+    this.#isStranger = false;
+    this.#socket.off('data', this.#onStrangerData);
     this.#ticket.authenticated();
   }
 
@@ -99,9 +125,18 @@ export class WebSocketConnection implements Connection {
     this.onSent();
   };
 
+  /** Comes after ws has read the same bytes: a hello among them was heard already. */
+  readonly #onStrangerData = (chunk: Buffer): void => {
+    this.#strangerBytes += chunk.length;
+    if (!this.#isStranger || this.#strangerBytes <= MAX_STRANGER_BYTES) return;
+    this.#socket.off('data', this.#onStrangerData);
+    this.#webSocket.close(TOO_BIG);
+    // Nothing more is kept of it. That it does not answer the close is what ends the connection.
+    this.#webSocket.pause();
+  };
+
   /** ws closes the connection by itself, with the right status. */
   #onError(error: Error & { readonly code?: string }): void {
-    if (error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') this.onViolation('messageTooLarge', error.message);
-    else if (error.code?.startsWith('WS_ERR_') === true) this.onViolation('malformed', error.message);
+    if (error.code?.startsWith('WS_ERR_') === true) this.onViolation(error.message);
   }
 }

@@ -6,7 +6,7 @@ import { MAX_MESSAGE_BYTES, SUBPROTOCOL } from '../../protocol/index.js';
 import type { Log } from '../log.js';
 import type { ServerLimits } from '../policy.js';
 import type { Connection, Gate, Peer, Ticket } from '../session/index.js';
-import { WebSocketConnection } from './connection.js';
+import { ServerWebSocket, WebSocketConnection } from './connection.js';
 
 /** Headers of a handshake, all together. */
 const MAX_HEADER_BYTES = 8_192;
@@ -58,6 +58,7 @@ export function takeWebSockets(server: Server, connectionEvent: 'connection' | '
   // The type does not know `closeTimeout` yet.
   const webSocketOptions = {
     noServer: true,
+    WebSocket: ServerWebSocket,
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: MAX_MESSAGE_BYTES,

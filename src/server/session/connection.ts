@@ -32,8 +32,10 @@ export interface Connection {
   onMessage: (bytes: Uint8Array, binary: boolean) => void;
   /** The kernel took something. */
   onSent: () => void;
+  /** The peer sends more than `limit` bytes at once. The last moment at which it can be told; the connection then ends by itself. */
+  onTooLarge: (limit: number) => void;
   /** The peer broke the rules of the transport; the connection is ending because of that. */
-  onViolation: (code: 'messageTooLarge' | 'malformed', what: string) => void;
+  onViolation: (what: string) => void;
   /** The connection ended, whoever ended it. Called once. */
   onEnd: (reason: string) => void;
 }

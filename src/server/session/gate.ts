@@ -1,8 +1,8 @@
 /**
  * Who may connect: limits over all listeners, before anybody said hello.
  *
- * Connections that say nothing are few and short-lived. When their places are all taken, the oldest one of the peer that has most of them makes room,
- * so one peer cannot keep the others out.
+ * Connections that say nothing are few and short-lived. One peer has at most half of their places, and when all are taken, the oldest one of the peer that
+ * has most of them makes room: so one peer cannot keep the others out.
  */
 import type { ServerLimits } from '../policy.js';
 
@@ -70,16 +70,19 @@ export class Gate {
    * time, or has to make room.
    */
   enter(peer: string, destroy: () => void): Ticket | undefined {
-    const full = this.#all.size >= this.#limits.connections || (this.#unknown.size >= this.#limits.unauthenticated && !this.#makeRoom(peer));
+    const full = this.#all.size >= this.#limits.connections || !this.#hasPlace(peer);
     if (!full) return new Entry(peer, false, this.#limits.helloMilliseconds, destroy, [this.#all, this.#unknown], this.#unknown);
     if (this.#turnedAway.size >= MAX_TURNED_AWAY) return undefined;
     return new Entry(peer, true, TURNED_AWAY_MILLISECONDS, destroy, [this.#turnedAway], this.#unknown);
   }
 
-  /** Ends the oldest unknown connection of the peer that has most of them, unless that is `newcomer`. */
-  #makeRoom(newcomer: string): boolean {
+  /** Whether one more unknown connection of `newcomer` has a place, if need be that of the oldest one of the peer that has most of them. */
+  #hasPlace(newcomer: string): boolean {
+    const { unauthenticated } = this.#limits;
     const counts = new Map<string, number>();
     for (const { peer } of this.#unknown) counts.set(peer, (counts.get(peer) ?? 0) + 1);
+    if ((counts.get(newcomer) ?? 0) >= Math.ceil(unauthenticated / 2)) return false;
+    if (this.#unknown.size < unauthenticated) return true;
     let most = newcomer;
     for (const [peer, count] of counts) if (count > (counts.get(most) ?? 0)) most = peer;
     if (most === newcomer) return false;

@@ -9,7 +9,7 @@ import type { Connection, Peer } from './connection.js';
 import { Gate } from './gate.js';
 import { LeaseRegistry } from './lease-registry.js';
 import { reconcileLease } from './policy.js';
-import { RefusalRecorder, Status } from './refusals.js';
+import { Status } from './refusals.js';
 import type { SessionServices } from './services.js';
 import { Session } from './session.js';
 
@@ -73,7 +73,7 @@ export class SessionManager {
       limits,
       domains: this.domains,
       leases: new LeaseRegistry(engines.values(), log),
-      refusals: new RefusalRecorder(log, audit),
+      audit,
       log,
       serverVersion,
       isDraining: () => this.#draining,

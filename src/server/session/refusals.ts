@@ -1,22 +1,26 @@
-/** Where every "no" of a session goes: to the client as an error message, to the audit, and to the log at a bounded rate. */
+/** How a session says no: what the client is told, and with which status its connection ends. */
 import { CODES, type ErrorMessage } from '../../protocol/index.js';
 import { Refusal } from '../engine/api.js';
-import type { Log } from '../log.js';
-import type { Audit } from '../policy.js';
 
 /** Characters of an offending value that are repeated. */
 const MAX_VALUE = 80;
-/** Lines a second over all sessions. */
-const LINES_PER_SECOND = 20;
 
 /** WebSocket status codes (RFC 6455 7.4.1) of connections that the server ends. */
-export const Status = { goingAway: 1001, protocolError: 1002, policyViolation: 1008, internalError: 1011, tryAgainLater: 1013 } as const;
+export const Status = {
+  goingAway: 1001,
+  protocolError: 1002,
+  policyViolation: 1008,
+  tooBig: 1009,
+  internalError: 1011,
+  tryAgainLater: 1013,
+} as const;
 
 /** The status with which a connection closes after a fault. */
 export function closeStatus(refusal: Refusal): number {
   switch (refusal.code) {
-    case 'malformed':
     case 'messageTooLarge':
+      return Status.tooBig;
+    case 'malformed':
     case 'unknownMessage':
     case 'unknownField':
     case 'missingField':
@@ -54,33 +58,4 @@ export function refusalOf(error: unknown): Refusal | undefined {
   if (error instanceof Refusal) return error;
   // The device failed in the middle of the work. What exactly happened is for the administrator.
   return error instanceof Error && error.name === 'HardwareError' ? new Refusal('deviceLost') : undefined;
-}
-
-export class RefusalRecorder {
-  readonly #log: Log;
-  readonly #audit: Audit;
-  #second = 0;
-  #lines = 0;
-
-  constructor(log: Log, audit: Audit) {
-    this.#log = log;
-    this.#audit = audit;
-  }
-
-  record(tenant: string, session: number, refusal: Refusal): void {
-    const time = Date.now();
-    const { code, field } = refusal;
-    const value = refusal.value.slice(0, MAX_VALUE);
-    this.#audit.refusal({ time, tenant, session, code, field, value });
-    const second = Math.floor(time / 1000);
-    if (second !== this.#second) {
-      if (this.#lines > LINES_PER_SECOND) this.#log.info('more refusals', { count: this.#lines - LINES_PER_SECOND });
-      this.#second = second;
-      this.#lines = 0;
-    }
-    if (++this.#lines > LINES_PER_SECOND) return;
-    const details = { tenant, session, code, field, value };
-    if (CODES[code].severity === 'fault') this.#log.info('fault', details);
-    else this.#log.debug('refused', details);
-  }
 }

@@ -2,9 +2,8 @@
 import type { DomainRegistry } from '../domains/index.js';
 import type { EngineHost } from '../engine/api.js';
 import type { Log } from '../log.js';
-import type { ServerLimits, TenantDirectory } from '../policy.js';
+import type { Audit, ServerLimits, TenantDirectory } from '../policy.js';
 import type { LeaseRegistry } from './lease-registry.js';
-import type { RefusalRecorder } from './refusals.js';
 
 export interface SessionServices {
   /** By the names that the configuration gives to devices. */
@@ -14,7 +13,8 @@ export interface SessionServices {
   readonly limits: ServerLimits;
   readonly domains: DomainRegistry;
   readonly leases: LeaseRegistry;
-  readonly refusals: RefusalRecorder;
+  /** Hears of every refusal; it alone counts, keeps and logs them. */
+  readonly audit: Audit;
   readonly log: Log;
   /** Name and version of the server, for the hello answer. */
   readonly serverVersion: string;

@@ -64,8 +64,9 @@ export class Session implements LeaseHolder {
     this.waits = new DeviceWaits(this);
     this.events = new LeaseEvents(this);
     this.#dispatcher = new Dispatcher(this, connection);
-    connection.onViolation = (code, what) => {
-      if (!this.#ended) services.refusals.record(this.tenantName, number, new Refusal(code, '', what));
+    connection.onTooLarge = (limit) => this.refuse(new Refusal('messageTooLarge', 'messageBytes', limit), 0);
+    connection.onViolation = (what) => {
+      if (!this.#ended) this.#record(new Refusal('malformed', '', what));
     };
     this.#closed = new Promise((resolve) => {
       connection.onEnd = (reason) => {
@@ -200,9 +201,13 @@ export class Session implements LeaseHolder {
       this.log.error('a session met something unexpected', { session: this.number, error: messageOf(error), stack });
       refusal = new Refusal('internal');
     }
-    this.services.refusals.record(this.tenantName, this.number, refusal);
+    this.#record(refusal);
     this.outlet.send(encode(errorMessage(refusal, id, submit)));
     if (CODES[refusal.code].severity === 'fault') this.close(closeStatus(refusal), refusal.code);
+  }
+
+  #record({ code, field, value }: Refusal): void {
+    this.services.audit.refusal({ time: Date.now(), tenant: this.tenantName, session: this.number, code, field, value });
   }
 
   /** Ends the session after what has been sent. `status` is a WebSocket status code. */
@@ -220,7 +225,7 @@ export class Session implements LeaseHolder {
 
   #onOverflow(): void {
     if (this.#ended) return;
-    this.services.refusals.record(this.tenantName, this.number, new Refusal('tooManyMessages', '', this.#connection.waiting));
+    this.#record(new Refusal('tooManyMessages', '', this.#connection.waiting));
     this.#connection.destroy();
     this.#end('it does not read what the server sends');
   }

@@ -11,7 +11,7 @@ import { ROUTES, createRouter } from '../../../src/server/admin/routes.js';
 import { silentLog } from '../../../src/server/log.js';
 import { systemEnvironment } from '../../../src/server/config/index.js';
 import { environment } from '../config/support.js';
-import { REPORT, createWorld } from './support.js';
+import { FACTS, REPORT, createWorld } from './support.js';
 import type { World } from './support.js';
 
 let world: World;
@@ -26,7 +26,9 @@ describe('what the administrator is told', () => {
   it('/status', async () => {
     expect(await get('/status')).toMatchObject({
       server: { version: '1.2.3', pid: process.pid, uptimeSeconds: 5, listen: { unix: '/nowhere/s.sock', tcp: null }, isolation: 'required' },
-      devices: [{ name: 'nvme0', class: 'nvme', state: 'open', free: false, leases: 1, quarantineBytes: 8192, description: 'no IOMMU', why: '' }],
+      devices: [
+        { name: 'nvme0', class: 'nvme', state: 'open', free: false, leases: 1, quarantineBytes: 8192, description: 'no IOMMU', why: '', remedy: '' },
+      ],
       tenants: [
         { name: 'alice', isolation: 'uid', sessions: 1, pinnedBytes: 4096 },
         { name: 'bob', isolation: 'uid', sessions: 0, pinnedBytes: 0 },
@@ -39,13 +41,15 @@ describe('what the administrator is told', () => {
 
   it('of a device that does not answer, that it does not', async () => {
     world.engine.reportNow = () => Promise.reject(new Error('the engine has ended'));
-    expect(await get('/status')).toMatchObject({ devices: [{ state: 'silent', why: 'the engine has ended', free: false }] });
+    expect(await get('/status')).toMatchObject({
+      devices: [{ state: 'silent', why: 'the engine has ended', free: false, remedy: expect.stringContaining('restart the server') }],
+    });
     expect(await get('/devices/nvme0')).toMatchObject({ name: 'nvme0', state: 'silent', why: 'the engine has ended' });
   });
 
   it('/devices and /devices/:name', async () => {
     const shares = [{ tenant: 'alice', name: 'data', firstBlock: 0, blocks: 1, bytes: 512, access: ['read', 'write'] }];
-    const device = { name: 'nvme0', serial: 'RW-nvme0', ...REPORT, shares };
+    const device = { name: 'nvme0', serial: 'RW-nvme0', ...REPORT, remedy: '', shares };
     expect(await get('/devices')).toMatchObject([device]);
     expect(await get('/devices/nvme0')).toMatchObject(device);
   });
@@ -161,6 +165,30 @@ describe('what the administrator may do', () => {
     expect(await get('/devices/nvme0/reset', 'POST')).toEqual({ device: 'nvme0', reset: true });
     expect(world.engine.resets).toEqual(['asked for by the administrator']);
     await expect(get('/devices/nvme1/reset', 'POST')).rejects.toMatchObject({ status: 404, remedy: 'the devices are nvme0' });
+  });
+
+  it('reset nothing on a device that nobody uses', async () => {
+    world.engine.reportNow = async () => ({ ...REPORT, state: 'closed' });
+    await expect(get('/devices/nvme0/reset', 'POST')).rejects.toMatchObject({
+      status: 409,
+      message: 'device nvme0 is closed: nobody uses it',
+      remedy: 'nothing; whoever opens it resets it',
+    });
+    expect(world.engine.resets).toEqual([]);
+  });
+
+  it.each([
+    ['qemu', 'QMP: QEMU has ended', 'restart the server: only that starts QEMU again'],
+    ['emulated', 'it fell off', 'the server opens it again as soon as it answers; restart the server if it stays lost'],
+  ])('read what to do about a lost device (%s), whatever they ask for', async (backing, lost, remedy) => {
+    world.engine.facts = { ...FACTS, backing };
+    world.engine.reportNow = async () => ({ ...REPORT, state: 'lost', lost });
+    expect(await get('/status')).toMatchObject({ devices: [{ state: 'lost', why: lost, remedy }] });
+    expect(await get('/devices/nvme0')).toMatchObject({ state: 'lost', lost, remedy });
+    const refused = { status: 409, message: `device nvme0 is lost: ${lost}`, remedy };
+    await expect(get('/devices/nvme0/reset', 'POST')).rejects.toMatchObject(refused);
+    for (const page of ['smart', 'errors', 'firmware']) await expect(get(`/devices/nvme0/${page}`)).rejects.toMatchObject(refused);
+    expect(world.engine.resets).toEqual([]);
   });
 
   it('reload', async () => {

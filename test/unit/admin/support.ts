@@ -70,7 +70,7 @@ const refuse = (what: string): never => {
 
 export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHost {
   readonly name: string;
-  readonly facts = FACTS;
+  facts = FACTS;
   readonly resets: string[] = [];
   readonly wipes: string[] = [];
   pages = new Map<string, Uint8Array>();

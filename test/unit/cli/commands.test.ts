@@ -156,8 +156,20 @@ describe('status', () => {
     expect(await ringwarden('status', '--admin-socket', '/nowhere/a')).toEqual({
       status: 1,
       out: '',
-      err: 'error: no server listens at /nowhere/a\n   do: start one with "ringwarden serve", or name its socket with --admin-socket\n',
+      err: 'error: no server listens at /nowhere/a\n   do: start one with "ringwarden serve", go to the folder of its sample, or name its socket with --admin-socket\n',
     });
+  });
+});
+
+describe('a lost device', () => {
+  it('comes with what to do about it, in status and at a reset', async () => {
+    const { reportNow } = world.engine;
+    world.engine.reportNow = async () => ({ ...(await reportNow()), state: 'lost', lost: 'it fell off' });
+    const remedy = '   do: the server opens it again as soon as it answers; restart the server if it stays lost';
+    const status = lines(await admin('status'));
+    expect(status.slice(status.indexOf('nvme0: no IOMMU; it fell off')).slice(0, 2)).toEqual(['nvme0: no IOMMU; it fell off', remedy]);
+    expect(await admin('reset', 'nvme0')).toEqual({ status: 1, out: '', err: `error: device nvme0 is lost: it fell off\n${remedy}\n` });
+    world.engine.reportNow = reportNow;
   });
 });
 
@@ -273,6 +285,14 @@ describe('config', () => {
     });
   });
 
+  it('check says when there is no such file', async () => {
+    expect(await ringwarden('config', 'check', '/nowhere/conf.jsonc')).toEqual({
+      status: 2,
+      out: '',
+      err: 'error: /nowhere/conf.jsonc cannot be read (ENOENT)\n   do: name a file that is there, and that you may read\n',
+    });
+  });
+
   it('schema prints the schema', async () => {
     expect(await json(ringwarden('config', 'schema'))).toMatchObject({ title: 'Ringwarden configuration', type: 'object' });
   });
@@ -301,14 +321,16 @@ describe('the command line', () => {
     [['lst'], /unknown command 'lst'/],
     [['list', '--frobnicate'], /unknown option '--frobnicate'/],
     [['list', '-o', 'xml'], /Allowed choices are table, json/],
-    [['trace'], /missing required argument 'tenant'/],
+    [['trace'], /missing required argument 'tenant'\n[^]* {3}do: see "ringwarden trace --help"/],
+    [['config', 'check', '--all'], /unknown option '--all'\n[^]* {3}do: see "ringwarden config check --help"/],
     [['serve', '--backing', 'real'], /Allowed choices are emulated, qemu/],
     [['serve', '--sample', '--config', 'x'], /--config and --sample exclude each other/],
-    [['serve', '--config', '/nowhere/c.jsonc'], /\/nowhere\/c\.jsonc:1:1: the configuration cannot be read \(ENOENT\)/],
+    [['serve', '--config', '/nowhere/c.jsonc'], /\/nowhere\/c\.jsonc cannot be read \(ENOENT\)/],
   ])('%j is wrong: exit status 2', async (args, message) => {
     const { status, out, err } = await ringwarden(...args);
     expect([status, out]).toEqual([2, '']);
     expect(err).toMatch(message);
+    expect(err).toMatch(/^ {3}do: /m);
   });
 
   it('helps, with examples and the exit status', async () => {

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type BlockDevice, type Client, connect, type Device, RefusedError } from '../../../src/client/index.js';
 import { EntryFlag, Operation, RANGE_BYTES } from '../../../src/protocol/index.js';
-import { bytes } from './settled.js';
-import { ScriptedServer, share, type Submitted } from './scripted-server.js';
+import { bytes } from '../../support/settled.js';
+import { ScriptedServer, share, type Submitted } from '../../support/scripted-server.js';
 
 let server: ScriptedServer;
 let client: Client;

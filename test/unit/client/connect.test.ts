@@ -5,8 +5,8 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connect, ConnectionError, defaultSocketPath, RefusedError, socketCandidates } from '../../../src/client/index.js';
 import { PROTOCOL_VERSION } from '../../../src/protocol/index.js';
-import { ScriptedServer } from './scripted-server.js';
-import { errorOf, until } from './settled.js';
+import { ScriptedServer } from '../../support/scripted-server.js';
+import { errorOf, until } from '../../support/settled.js';
 
 let directory: string;
 
@@ -85,6 +85,16 @@ describe('connect', () => {
     const silent = createServer((socket) => socket.on('error', () => undefined).resume());
     const stop = await listening(path, silent);
     expect(await errorOf(connect({ socket: path, timeout: 50 }))).toMatchObject({ code: 'connectFailed' });
+    await stop();
+  });
+
+  it('says what to do when the server has no place for one more', async () => {
+    const path = join(directory, 'full.sock');
+    const full = createServer((socket) => socket.destroy());
+    const stop = await listening(path, full);
+    const error = await errorOf(connect({ socket: path }));
+    expect(error).toMatchObject({ code: 'connectFailed', value: expect.stringMatching(/^(ECONNRESET|EPIPE)$/) });
+    expect(error.message).toContain('try again later');
     await stop();
   });
 

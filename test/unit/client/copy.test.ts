@@ -13,8 +13,8 @@ import { copyCommand } from '../../../src/cli/copy.js';
 import { CliError } from '../../../src/cli/failure.js';
 import { connect, type DeviceInfo } from '../../../src/client/index.js';
 import { Code, Operation } from '../../../src/protocol/index.js';
-import { ScriptedServer, share, type Submitted } from './scripted-server.js';
-import { bytes, errorOf, until } from './settled.js';
+import { ScriptedServer, share, type Submitted } from '../../support/scripted-server.js';
+import { bytes, errorOf, until } from '../../support/settled.js';
 
 const MIB = 1_048_576;
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import * as sdk from '../../../src/client/index.js';
-import { ScriptedServer, share } from './scripted-server.js';
+import { ScriptedServer, share } from '../../support/scripted-server.js';
 
 const page = readFileSync(new URL('../../../docs/sdk.md', import.meta.url), 'utf8');
 const programs = [...page.matchAll(/```js\n([^]*?)```\n\n```text\n([^]*?)```/g)].map(

@@ -1,21 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Client, connect, ConnectionError, type DeviceEvent, RefusedError } from '../../../src/client/index.js';
+import { describe, expect, it } from 'vitest';
+import { ConnectionError, type DeviceEvent, RefusedError } from '../../../src/client/index.js';
 import { Code } from '../../../src/protocol/index.js';
-import { ScriptedServer, type Submitted } from './scripted-server.js';
-import { bytes, errorOf, until } from './settled.js';
+import { client, connectBeforeEach, server } from '../../support/scripted-client.js';
+import type { Submitted } from '../../support/scripted-server.js';
+import { bytes, errorOf, until } from '../../support/settled.js';
 
-let server: ScriptedServer;
-let client: Client;
-
-beforeEach(async () => {
-  server = await ScriptedServer.start();
-  client = await connect({ socket: server.path });
-});
-
-afterEach(async () => {
-  await client.close();
-  await server.stop();
-});
+connectBeforeEach();
 
 describe('events', () => {
   const take = async (events: AsyncIterable<DeviceEvent>, count: number): Promise<DeviceEvent[]> => {

@@ -1,21 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type Client, connect, ConnectionError } from '../../../src/client/index.js';
 import { Code, COMPLETION_BYTES } from '../../../src/protocol/index.js';
-import { type Fields, ScriptedServer, share, type Submitted } from './scripted-server.js';
-import { errorOf, until } from './settled.js';
+import { client, connectBeforeEach, server } from '../../support/scripted-client.js';
+import { type Fields, share, type Submitted } from '../../support/scripted-server.js';
+import { errorOf, until } from '../../support/settled.js';
 
-let server: ScriptedServer;
-let client: Client;
-
-beforeEach(async () => {
-  server = await ScriptedServer.start();
-  client = await connect({ socket: server.path });
-});
-
-afterEach(async () => {
-  await client.close();
-  await server.stop();
-});
+connectBeforeEach();
 
 describe('a server that does not keep to the protocol', () => {
   const completion = (tag: [number, number], code = 0, length = 0): Buffer => {

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { DeviceError, RefusedError } from '../../../src/client/index.js';
 import { Code, Field, Operation } from '../../../src/protocol/index.js';
-import { client, device, disk, entriesHeld, held, hold, release, server, start, stop } from './harness.js';
-import { share } from './scripted-server.js';
-import { bytes, errorOf, until } from './settled.js';
+import { client, device, disk, entriesHeld, held, hold, release, server, start, stop } from '../../support/scripted-client.js';
+import { share } from '../../support/scripted-server.js';
+import { bytes, errorOf, until } from '../../support/settled.js';
 
 afterEach(stop);
 

@@ -1,21 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Client, connect, ConnectionError, RefusedError } from '../../../src/client/index.js';
+import { describe, expect, it } from 'vitest';
+import { connect, ConnectionError, RefusedError } from '../../../src/client/index.js';
 import { Code } from '../../../src/protocol/index.js';
-import { type Fields, ScriptedServer, type Submitted } from './scripted-server.js';
-import { errorOf, until } from './settled.js';
+import { client, connectBeforeEach, server } from '../../support/scripted-client.js';
+import type { Fields, Submitted } from '../../support/scripted-server.js';
+import { errorOf, until } from '../../support/settled.js';
 
-let server: ScriptedServer;
-let client: Client;
-
-beforeEach(async () => {
-  server = await ScriptedServer.start();
-  client = await connect({ socket: server.path });
-});
-
-afterEach(async () => {
-  await client.close();
-  await server.stop();
-});
+connectBeforeEach();
 
 const answered = (message: Fields, fields: Fields): Fields => ({ type: 'answer', id: message['id'], ...fields });
 

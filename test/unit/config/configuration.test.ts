@@ -21,7 +21,7 @@ describe('a sound configuration', () => {
       isolation: 'required',
       log: { level: 'debug', format: 'json' },
       drainMilliseconds: 5_000,
-      limits: { connections: 1024, helloMilliseconds: 5_000, sendPauseBytes: 2 ** 20, sendCloseBytes: 2 ** 24 },
+      limits: { connections: 1024, unauthenticated: 256, helloMilliseconds: 5_000, sendPauseBytes: 2 ** 20, sendCloseBytes: 2 ** 24 },
     });
   });
 

@@ -19,6 +19,7 @@ class ConnectionDouble implements Connection {
   ended = false;
   onMessage: Connection['onMessage'] = () => undefined;
   onSent: Connection['onSent'] = () => undefined;
+  onTooLarge = (): void => undefined;
   onViolation: Connection['onViolation'] = () => undefined;
   onEnd: Connection['onEnd'] = () => undefined;
   send(bytes: Uint8Array): void {

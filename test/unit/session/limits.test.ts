@@ -2,6 +2,7 @@
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Code } from '../../../src/protocol/index.js';
+import { parse, text } from '../config/support.js';
 import { type Client, type ReadyClient, World, entries, submit, until } from './world.js';
 
 const MIB = 1_048_576;
@@ -167,6 +168,30 @@ describe('connections', () => {
     clients[0].socket.terminate();
     await until(() => world.sessions.gate.counts.connections === 2);
     await world.session();
+  });
+
+  it('of a hundred clients at once are all let in, with the limits that are the default', async () => {
+    world = await World.create({ limits: parse(text()).limits });
+    // All are connected before the first one says hello.
+    const clients = await Promise.all(Array.from({ length: 100 }, () => world.connect()));
+    expect(world.sessions.gate.counts).toEqual({ connections: 100, unauthenticated: 100 });
+    await Promise.all(clients.slice(0, 50).map((client) => client.call('hello', { version: 1, tenant: 'alice' })));
+    await Promise.all(clients.slice(50).map((client) => client.call('hello', { version: 1, tenant: 'bob' })));
+    expect(world.sessions.gate.counts).toEqual({ connections: 100, unauthenticated: 0 });
+  });
+
+  it('that send much before hello are ended, and none of it is kept', async () => {
+    world = await World.create();
+    const stranger = await world.connect();
+    stranger.sendBytes(Buffer.alloc(MIB));
+    expect(await stranger.error()).toMatchObject({ name: 'messageTooLarge', field: 'messageBytes', value: '65536' });
+    expect(await stranger.closed).toBe(1_009);
+    expect(world.audit).toMatchObject([{ code: 'messageTooLarge', tenant: '' }]);
+    await until(() => world.sessions.gate.counts.connections === 0);
+    const known = await world.session();
+    await known.call('setDomain');
+    const { region } = await known.call('mapMemory', { bytes: MIB });
+    await known.call('writeMemory', { region, offset: 0, data: Buffer.alloc(MIB) });
   });
 
   it('that are turned away cost little, however many they are', async () => {

@@ -12,7 +12,7 @@ import { SUBPROTOCOL } from '../../../src/protocol/index.js';
 import { type ConnectionSink, type Listener, listenTcp, listenUnix } from '../../../src/server/listen/index.js';
 import { silentLog } from '../../../src/server/log.js';
 import { Gate, type Peer } from '../../../src/server/session/index.js';
-import { selfSigned } from './certificate.js';
+import { selfSigned } from '../../support/certificate.js';
 import { SocketInUse } from '../../../src/server/socket-file.js';
 import { Client, LIMITS, World, until } from './world.js';
 
@@ -302,20 +302,43 @@ describe('TCP', () => {
 });
 
 describe('the gate', () => {
-  it('makes room among the unknown at the cost of the peer that has most', () => {
-    const gate = new Gate({ ...LIMITS, connections: 100, unauthenticated: 4 });
+  const gateOf = (unauthenticated: number): { gate: Gate; ended: string[]; enter: (peer: string, name: string) => ReturnType<Gate['enter']> } => {
+    const gate = new Gate({ ...LIMITS, connections: 100, unauthenticated });
     const ended: string[] = [];
-    const enter = (peer: string, name: string) => gate.enter(peer, () => ended.push(name));
-    for (const name of ['a1', 'a2', 'a3']) enter('a', name);
-    const b1 = enter('b', 'b1');
+    return { gate, ended, enter: (peer, name) => gate.enter(peer, () => ended.push(name)) };
+  };
+
+  it('gives one peer at most half of the places for the unknown', () => {
+    const { gate, ended, enter } = gateOf(5);
+    const tickets = ['a1', 'a2', 'a3'].map((name) => enter('a', name));
+    expect(tickets.map((ticket) => ticket?.turnedAway)).toEqual([false, false, false]);
     expect(enter('a', 'a4')).toMatchObject({ turnedAway: true });
+    expect(enter('b', 'b1')).toMatchObject({ turnedAway: false });
+    tickets[0]?.authenticated();
+    expect(enter('a', 'a5')).toMatchObject({ turnedAway: false });
     expect(ended).toEqual([]);
-    expect(enter('b', 'b2')).toMatchObject({ turnedAway: false });
+    expect(gate.counts).toEqual({ connections: 5, unauthenticated: 4 });
+  });
+
+  it('has a place even where there is one in all', () => {
+    const { enter } = gateOf(1);
+    expect(enter('a', 'a1')).toMatchObject({ turnedAway: false });
+    expect(enter('a', 'a2')).toMatchObject({ turnedAway: true });
+  });
+
+  it('makes room among the unknown at the cost of the peer that has most', () => {
+    const { gate, ended, enter } = gateOf(6);
+    for (const name of ['a1', 'a2', 'a3']) enter('a', name);
+    for (const name of ['b1', 'b2']) enter('b', name);
+    const c1 = enter('c', 'c1');
+    expect(ended).toEqual([]);
+    expect(enter('c', 'c2')).toMatchObject({ turnedAway: false });
     expect(ended).toEqual(['a1']);
     expect(enter('b', 'b3')).toMatchObject({ turnedAway: true });
-    b1?.authenticated();
-    expect(enter('c', 'c1')).toMatchObject({ turnedAway: false });
-    expect(gate.counts).toEqual({ connections: 5, unauthenticated: 4 });
+    c1?.authenticated();
+    expect(enter('d', 'd1')).toMatchObject({ turnedAway: false });
+    expect(ended).toEqual(['a1']);
+    expect(gate.counts).toEqual({ connections: 7, unauthenticated: 6 });
   });
 });
 

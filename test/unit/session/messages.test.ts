@@ -165,8 +165,11 @@ describe('what is no message at all', () => {
   it('a message longer than the limit', async () => {
     const client = await world.session();
     client.sendBytes(Buffer.alloc(MAX_MESSAGE_BYTES + 1));
+    expect(await client.error()).toMatchObject({ id: 0, name: 'messageTooLarge', field: 'messageBytes', value: String(MAX_MESSAGE_BYTES) });
     expect(await client.closed).toBe(1_009);
-    expect(world.audit.at(-1)).toMatchObject({ code: 'messageTooLarge', tenant: 'alice' });
+    expect(world.audit.filter(({ session }) => session === world.audit.at(-1)?.session)).toMatchObject([
+      { code: 'messageTooLarge', tenant: 'alice' },
+    ]);
   });
 
   it('a message of the largest size with nothing in it', async () => {

@@ -18,8 +18,8 @@ import {
   unpackCompletion,
 } from '../../../src/protocol/index.js';
 import { listenUnix } from '../../../src/server/listen/index.js';
-import { silentLog } from '../../../src/server/log.js';
-import type { RefusalRecord, ServerLimits, Tenant, TenantDirectory, TenantLimits } from '../../../src/server/policy.js';
+import { type Log, silentLog } from '../../../src/server/log.js';
+import type { Audit, RefusalRecord, ServerLimits, Tenant, TenantDirectory, TenantLimits } from '../../../src/server/policy.js';
 import { SessionManager } from '../../../src/server/session/index.js';
 import { EngineDouble, share } from './engine-double.js';
 
@@ -82,6 +82,9 @@ export interface WorldOptions {
   readonly limits?: Partial<ServerLimits>;
   readonly tenants?: Readonly<Record<string, TenantSpec>>;
   readonly devices?: readonly string[];
+  readonly log?: Log;
+  /** Instead of {@link World.audit}. */
+  readonly audit?: Audit;
 }
 
 export class World {
@@ -104,8 +107,8 @@ export class World {
       engines: this.engines,
       directory: () => this.directory,
       limits: { ...LIMITS, ...options.limits },
-      log: silentLog,
-      audit: { refusal: (record) => this.audit.push(record) },
+      log: options.log ?? silentLog,
+      audit: options.audit ?? { refusal: (record) => this.audit.push(record) },
       serverVersion: 'ringwarden test',
     });
   }

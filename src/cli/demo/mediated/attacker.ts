@@ -9,9 +9,6 @@ import { CODES, type CodeName, PROTOCOL_VERSION, SUBPROTOCOL, codeName } from '.
 import type { Reply } from '../types.js';
 import { within } from '../within.js';
 
-/** Status of a connection on which a message was too big to be read, so that nothing more can be said on it (RFC 6455, 7.4.1). */
-const TOO_BIG = 1009;
-
 /** What came back to a message: an answer, a code, or the end of the session with one. */
 export interface Told {
   readonly reply: Reply;
@@ -50,8 +47,7 @@ export class Attacker {
     });
     socket.on('error', () => undefined);
     this.#closed = new Promise((resolve) => {
-      socket.once('close', (status) => {
-        if (status === TOO_BIG && this.#fault === '') this.#fault = 'messageTooLarge';
+      socket.once('close', () => {
         const end = this.#end();
         for (const waiting of this.#waiting.values()) {
           if (end instanceof Error) waiting.reject(end);

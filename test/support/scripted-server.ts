@@ -25,7 +25,7 @@ import {
   type ShareInfo,
   SUBPROTOCOL,
   unpackEntry,
-} from '../../../src/protocol/index.js';
+} from '../../src/protocol/index.js';
 
 export type Fields = Record<string, unknown>;
 
