@@ -21,7 +21,7 @@ import { Mutex } from './tasks.js';
 
 /** Entries of the queue pair that leases with shared queues have in common. */
 const SHARED_ENTRIES = 256;
-/** How long a command that was aborted, or whose lease ends, may still take. */
+/** How long a command that was aborted, or whose lease ends, may still take. Nobody else has to wait meanwhile. */
 const SETTLE_MS = 1_000;
 
 export class Device {
@@ -80,7 +80,9 @@ export class Device {
     if (lease === undefined) return;
     lease.active = false;
     lease.closing = true;
-    yield* this.#mutex.run(() => this.#closeLease(lease, code));
+    yield* this.#mutex.run(() => this.#closeQueues(lease, code));
+    yield* this.#settle(lease);
+    yield* this.#mutex.run(() => this.#closeLease(lease));
   }
 
   *openQueue(handle: number, channel: number, memory: ChannelMemory, tagSeed: number): Task<ClientQueue> {
@@ -90,25 +92,29 @@ export class Device {
   *closeQueue(handle: number, index: number): Task<void> {
     const lease = this.lease(handle);
     yield* this.#mutex.run(() => this.#closeQueue(lease, this.queue(lease, index), Code.aborted));
+    yield* this.#settle(lease);
   }
 
   /** A lease's own reset: its requests end, its queues are empty, nobody else notices (R21). */
   *resetLease(handle: number, reason: string): Task<number> {
     const lease = this.lease(handle);
     lease.active = false;
-    return yield* this.#mutex.run(() => this.#resetLease(lease, reason, Code.reset));
+    const [generation, ended] = yield* this.#mutex.run(() => this.#resetLease(lease, reason, Code.reset));
+    if (ended) return generation;
+    yield* this.#settle(lease);
+    return yield* this.#mutex.run(() => this.#resumeLease(lease, generation, reason));
   }
 
   /**
    * Resets the controller: everybody's requests end with `reset`, and every open queue is made again. A reset for another reason that ended since this one
-   * was asked for will do: many find out at once that a controller is sick.
+   * was asked for will do: many find out at once that a controller is sick. True if it was this one.
    */
-  *resetController(reason: string): Task<void> {
+  *resetController(reason: string): Task<boolean> {
     const ended = this.#resetsEnded;
-    yield* this.#mutex.run(() => this.#resetController(reason, () => this.#resetsEnded === ended));
+    return yield* this.#mutex.run(() => this.#resetController(reason, () => this.#resetsEnded === ended));
   }
 
-  /** What the ladder does last for a command that does not end, if it is still `stuck`: see `Watchdog`. */
+  /** What the ladder does last for a command of an own queue pair that does not end, if it is still `stuck`: see `Watchdog`. */
   *recoverQueue(lease: Lease, reason: string, stuck: () => boolean): Task<void> {
     yield* this.#mutex.run(() => this.#recoverQueue(lease, reason, stuck));
   }
@@ -248,6 +254,7 @@ export class Device {
 
   *#openLease(request: OpenLease, tenant: TenantState): Task<OpenedLease> {
     this.#checkMode(request.mode, request.domain);
+    if (tenant.isOut(this.#clock())) throw new Refusal('tooManyStrikes', 'device', tenant.strikes(this.#clock()));
     yield* this.#ensureOpen();
     try {
       if (request.queues === 'own' && this.#freePairs() < 1) throw new Refusal('noFreeQueue', 'queues', 'own');
@@ -290,11 +297,18 @@ export class Device {
     this.#exclusiveDomain = undefined;
   }
 
-  *#closeLease(lease: Lease, code: number): Task<void> {
-    if (!this.leases.has(lease.handle)) return;
+  *#closeQueues(lease: Lease, code: number): Task<void> {
     for (const queue of lease.queues) if (queue !== undefined) yield* this.#closeQueue(lease, queue, code);
+  }
+
+  /** Waits a while for the commands of the lease that were given up. */
+  *#settle(lease: Lease): Task<void> {
     const deadline = this.#clock() + SETTLE_MS;
     while (lease.abandoned > 0 && this.#clock() < deadline && this.state === 'open') yield 1;
+  }
+
+  *#closeLease(lease: Lease): Task<void> {
+    if (!this.leases.has(lease.handle)) return;
     this.leases.delete(lease.handle);
     lease.tenant.leases--;
     this.dropDomain(lease.domainId);
@@ -328,13 +342,13 @@ export class Device {
     if (stuck()) yield* this.#resetLease(lease, reason, Code.timeout);
   }
 
-  *#resetLease(lease: Lease, reason: string, code: number): Task<number> {
-    if (!this.leases.has(lease.handle) || lease.closing) throw new Refusal('unknownLease', 'lease', lease.handle);
-    if (this.state !== 'open') throw new Refusal('deviceLost', 'lease', lease.handle);
+  /** The lease's new generation, and whether all is done; otherwise `#resumeLease` follows once its commands have had time to end. */
+  *#resetLease(lease: Lease, reason: string, code: number): Task<readonly [generation: number, ended: boolean]> {
+    this.#checkOpen(lease);
     lease.tenant.statistics.countReset();
     if (lease.mode === 'exclusive') {
       yield* this.#resetController(reason);
-      return lease.generation;
+      return [lease.generation, true];
     }
     lease.active = false;
     lease.generation = this.#nextGeneration();
@@ -342,8 +356,18 @@ export class Device {
     for (const queue of lease.queues) {
       if (queue !== undefined) yield* this.#disconnect(queue, code);
       // If the controller had to be reset for it, all is done, and told.
-      if (this.#resetsEnded !== resets) return lease.generation;
+      if (this.#resetsEnded !== resets) return [lease.generation, true];
     }
+    if (lease.kind === 'shared') return [lease.generation, false];
+    // Before anybody else gets its queue pairs. Their deletion has ended every command.
+    return [yield* this.#resumeLease(lease, lease.generation, reason), true];
+  }
+
+  /** Ends the reset that gave the lease this generation. */
+  *#resumeLease(lease: Lease, generation: number, reason: string): Task<number> {
+    this.#checkOpen(lease);
+    // A later reset, of the lease or of the controller, does the rest.
+    if (lease.generation !== generation) return lease.generation;
     try {
       for (const queue of lease.queues) if (queue !== undefined) yield* this.#connect(queue);
     } catch (error) {
@@ -355,14 +379,19 @@ export class Device {
       yield* this.#resetController(`a queue could not be made again: ${error instanceof Error ? error.message : String(error)}`);
       return lease.generation;
     }
-    if (this.state !== 'open') throw new Refusal('deviceLost', 'lease', lease.handle);
-    lease.active = !lease.closing;
+    this.#checkOpen(lease);
+    lease.active = true;
     this.#post.event('reset', [lease.handle, lease.generation, reason]);
     return lease.generation;
   }
 
-  *#resetController(reason: string, needed: () => boolean = () => true): Task<void> {
-    if (this.state !== 'open' || !needed()) return;
+  #checkOpen(lease: Lease): void {
+    if (!this.leases.has(lease.handle) || lease.closing) throw new Refusal('unknownLease', 'lease', lease.handle);
+    if (this.state !== 'open') throw new Refusal('deviceLost', 'lease', lease.handle);
+  }
+
+  *#resetController(reason: string, needed: () => boolean = () => true): Task<boolean> {
+    if (this.state !== 'open' || !needed()) return false;
     this.state = 'resetting';
     this.resets++;
     this.#post.log('warn', 'controller reset', { reason });
@@ -381,6 +410,7 @@ export class Device {
     } finally {
       this.#resetsEnded++;
     }
+    return true;
   }
 
   #declareLost(reason: string): void {
@@ -469,17 +499,16 @@ export class Device {
 
   /**
    * Takes it away: what is in flight is answered with `code`. An own pair is deleted, after which the device no longer works for it. On the shared pair
-   * the commands are aborted, and those that do not end keep their memory until they do.
+   * the commands are aborted, and those that do not end keep their memory until they do. If that takes a controller reset, it counts against the tenant.
    */
   *#disconnect(queue: ClientQueue, code: number): Task<void> {
     const pair = queue.pair;
     queue.pair = undefined;
     if (pair === undefined) return;
-    if (queue.owner.kind === 'own') {
-      yield* this.#deletePair(pair, code);
-    } else {
-      yield* this.#abandonOnShared(queue, pair, code);
-    }
+    const { resets } = this;
+    if (queue.owner.kind === 'own') yield* this.#deletePair(pair, code);
+    else yield* this.#abandonOnShared(queue, pair, code);
+    if (this.resets !== resets) queue.owner.strike(this.#clock());
   }
 
   *#deletePair(pair: QueuePair, code: number): Task<void> {
@@ -514,8 +543,6 @@ export class Device {
       if (!(error instanceof HardwareError)) throw error;
       yield* this.#resetController(`an abort got no answer: ${error.message}`);
     }
-    const deadline = this.#clock() + SETTLE_MS;
-    while (slots.some(mine) && this.#clock() < deadline) yield 1;
   }
 
   *#createPair(entries: number): Task<QueuePair> {

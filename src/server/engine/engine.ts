@@ -139,7 +139,7 @@ export class Engine {
         active: lease.active,
         inFlight: lease.inFlight,
         abandoned: lease.abandoned,
-        strikes: lease.strikes,
+        strikes: lease.tenant.strikes(this.clock()),
         queues: lease.queues.map((queue) => queue && { queue: queue.queue, entries: queue.entries, inFlight: queue.count, pair: queue.pair?.id }),
       })),
       domains: [...this.device.domains].map(([id, domain]) => ({
