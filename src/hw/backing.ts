@@ -90,6 +90,8 @@ export interface Backing {
    * Descriptors to wait on with epoll (EPOLLIN, level-triggered) when there is nothing to do. `poll` makes them quiet again.
    */
   readonly descriptors: readonly number[];
+  /** Memories that can be attached at a time; left out where nothing but their bytes counts. */
+  readonly memorySlots?: number;
 
   /**
    * Claims the function exclusively (R18), sizes and maps every BAR (R17), enables memory decode and bus mastering. Fails as a whole, and

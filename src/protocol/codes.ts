@@ -113,6 +113,12 @@ export const CODES = {
     'commands of the tenant did not end, or took resets of the controller, several times within five minutes',
     'open the device again when five minutes have passed',
   ),
+  deviceMemoryLimit: refuse(
+    140,
+    'bytes',
+    'the device has no room for one more region of the tenant',
+    'unmap memory, or map fewer and larger regions',
+  ),
   ringContract: fault(136, 'tail', 'the ring indices moved further than the ring is long', 'see the ring layout in docs/protocol.md'),
 
   // 200-249: what became of an admitted request, or of a lease.

@@ -159,6 +159,7 @@ export class Engine {
       queuePairs: nvme.queuePairs,
       queueEntries: nvme.queueEntries,
       maxTransferBytes: nvme.maxTransferBytes,
+      memorySlots: this.backing.memorySlots,
       namespaces: nvme.namespaces,
       backing: this.backing.kind,
       description: this.backing.description,
