@@ -42,6 +42,9 @@ export class Device {
   #users = 0;
   /** Domain of the last exclusive holder: while memory of it is left, nobody else gets in (R22). */
   #exclusiveDomain: number | undefined;
+  /** The queue pair of the server's own work, while it has one. */
+  #serverPair: QueuePair | undefined;
+  readonly #serverWork = new Mutex();
   /** What the leases were judged by. */
   #facts: NvmeFacts | undefined;
   /** Controller resets that have ended, well or not. */
@@ -142,6 +145,11 @@ export class Device {
       this.#users--;
       if (this.state !== 'lost') yield* this.#mutex.run(() => this.#closeIfUnused());
     }
+  }
+
+  /** Work of the server with a queue pair of its own; one is kept for it, so one at a time. The device is open. */
+  *withPair<T>(entries: number, work: (pair: QueuePair) => Task<T>): Task<T> {
+    return yield* this.#serverWork.run(() => this.#withPair(entries, work));
   }
 
   /** When it returns, no request that was admitted under the earlier grant is in flight: its windows can be given away. */
@@ -564,10 +572,23 @@ export class Device {
     for (const lease of this.leases.values()) for (const queue of lease.queues) if (queue !== undefined) queue.pair = undefined;
   }
 
-  /** Pairs that a lease can have for itself: one is kept for leases with shared queues. */
+  *#withPair<T>(entries: number, work: (pair: QueuePair) => Task<T>): Task<T> {
+    const pair = yield* this.#mutex.run(() => this.driver.createPair(entries));
+    this.#serverPair = pair;
+    try {
+      return yield* work(pair);
+    } finally {
+      yield* this.driver.deletePair(pair);
+      this.driver.releasePair(pair);
+      this.#serverPair = undefined;
+    }
+  }
+
+  /** Pairs that a lease can have for itself: one is kept for leases with shared queues, and one for the server. */
   #freePairs(): number {
-    const kept = this.#sharedPair === undefined ? 1 : 0;
-    return this.driver.facts.queuePairs - this.driver.pairsInUse - kept;
+    const shared = this.#sharedPair === undefined ? 1 : 0;
+    const server = this.#serverPair === undefined || this.#serverPair.closed ? 1 : 0;
+    return this.driver.facts.queuePairs - this.driver.pairsInUse - shared - server;
   }
 
   *#ensureOpen(): Task<void> {
