@@ -71,6 +71,8 @@ export interface Interrupts {
   readonly available: number;
   /** How often each vector fired since it was enabled, counted by `poll`; counters wrap at 2^32. Length is the number enabled. */
   readonly fired: Uint32Array;
+  /** How often any of them fired, counted likewise and never started again: as long as it stays the same, so does `fired` (but for `enable` and `disable`). */
+  readonly total: number;
   /** Enables vectors 0 to `count` - 1, all at once and before the controller is enabled. */
   enable(count: number): Task<void>;
   /** Masks all, then disables. Nothing fires after it. Safe to call twice. */
