@@ -144,7 +144,7 @@ export class Engine {
         active: lease.active,
         inFlight: lease.inFlight,
         abandoned: lease.abandoned,
-        strikes: lease.strikes,
+        strikes: lease.tenant.strikes(this.clock()),
         queues: lease.queues.map((queue) => queue && { queue: queue.queue, entries: queue.entries, inFlight: queue.count, pair: queue.pair?.id }),
       })),
       domains: [...this.device.domains].map(([id, domain]) => ({
@@ -164,6 +164,7 @@ export class Engine {
       queuePairs: nvme.queuePairs,
       queueEntries: nvme.queueEntries,
       maxTransferBytes: nvme.maxTransferBytes,
+      memorySlots: this.backing.memorySlots,
       namespaces: nvme.namespaces,
       backing: this.backing.kind,
       description: this.backing.description,

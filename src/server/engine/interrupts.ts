@@ -1,8 +1,11 @@
 /**
  * Tells leases when their vectors fire (R06). A queue pair of a lease's own has a vector of its own, and its MSI-X messages are counted. Where queues of
  * several leases share a vector, a lease hears of the completions that are its own, and of nobody else's.
+ *
+ * A turn of the engine on which nothing fired and nothing completed costs nothing, however many vectors are bound.
  */
 import type { Interrupts } from '../../hw/backing.js';
+import type { QueuePair } from '../../hw/nvme/index.js';
 import type { ClientQueue } from './client-queue.js';
 import type { EnginePost } from './control.js';
 import type { Lease } from './lease.js';
@@ -10,17 +13,25 @@ import type { Lease } from './lease.js';
 interface Binding {
   readonly lease: Lease;
   readonly vector: number;
-  /** Hardware counter last told of. */
+  /** The queue pair whose messages are counted; undefined while completions are. */
+  pair: QueuePair | undefined;
+  /** Hardware counter of the pair's vector that was last told of. */
   known: number;
-  /** Turns with completions since, where the hardware's count is not the lease's alone. */
+  /** Turns with completions since the last that was told. */
   turns: number;
+  /** To be looked at on this turn. */
+  changed: boolean;
 }
 
 export class InterruptForwarder {
   readonly #interrupts: Interrupts;
   readonly #post: EnginePost;
   readonly #isAlone: (hardwareVector: number) => boolean;
-  readonly #bindings: Binding[] = [];
+  /** Of each lease handle, by vector. */
+  readonly #bindings = new Map<number, (Binding | undefined)[]>();
+  readonly #changed: Binding[] = [];
+  /** Messages of the hardware that were looked at. */
+  #total = 0;
 
   /** `isAlone` says whether one queue pair alone uses a hardware vector. */
   constructor(interrupts: Interrupts, post: EnginePost, isAlone: (hardwareVector: number) => boolean) {
@@ -30,45 +41,85 @@ export class InterruptForwarder {
   }
 
   bind(lease: Lease, vector: number): void {
-    this.unbind(lease, vector);
-    const hardware = this.#hardware(lease, vector);
-    this.#bindings.push({ lease, vector, known: hardware < 0 ? 0 : this.#interrupts.fired[hardware], turns: 0 });
+    const pair = this.#countedPair(lease, vector);
+    const known = pair === undefined ? 0 : this.#interrupts.fired[pair.vector];
+    const bindings = this.#bindings.get(lease.handle) ?? [];
+    bindings[vector] = { lease, vector, pair, known, turns: 0, changed: false };
+    this.#bindings.set(lease.handle, bindings);
   }
 
   unbind(lease: Lease, vector: number): void {
-    const index = this.#bindings.findIndex((binding) => binding.lease === lease && binding.vector === vector);
-    if (index >= 0) this.#bindings.splice(index, 1);
+    const bindings = this.#bindings.get(lease.handle);
+    if (bindings !== undefined) bindings[vector] = undefined;
   }
 
   /** Every binding of a lease that ends. */
-  release(lease: Lease): void {
-    for (let index = this.#bindings.length - 1; index >= 0; index--) if (this.#bindings[index].lease === lease) this.#bindings.splice(index, 1);
+  release(lease: number): void {
+    this.#bindings.delete(lease);
   }
 
   /** Completions of this queue were shown to its client. */
   completed(queue: ClientQueue): void {
-    for (const binding of this.#bindings) if (binding.lease === queue.owner && binding.vector === queue.queue) binding.turns++;
+    const binding = this.#bindings.get(queue.lease)?.[queue.queue];
+    if (binding === undefined) return;
+    binding.turns++;
+    this.#mark(binding);
   }
 
-  /** Tells what fired since the last turn. Costs nothing while nobody has bound a vector. */
+  /** Tells what fired since the last turn. */
   turn(): void {
-    for (const binding of this.#bindings) {
-      const hardware = this.#hardware(binding.lease, binding.vector);
-      let count = binding.turns;
-      if (hardware >= 0) {
-        const fired = this.#interrupts.fired[hardware];
-        // Counters start again when interrupts are enabled again.
-        count = fired >= binding.known ? fired - binding.known : fired;
-        binding.known = fired;
-      }
-      binding.turns = 0;
+    const { total } = this.#interrupts;
+    if (total !== this.#total) {
+      this.#total = total;
+      this.#markFired();
+    }
+    if (this.#changed.length === 0) return;
+    for (const binding of this.#changed) {
+      binding.changed = false;
+      const count = this.#take(binding);
       if (count > 0) this.#post.event('interrupt', [binding.lease.handle, binding.vector, count]);
+    }
+    this.#changed.length = 0;
+  }
+
+  #mark(binding: Binding): void {
+    if (binding.changed) return;
+    binding.changed = true;
+    this.#changed.push(binding);
+  }
+
+  #markFired(): void {
+    const { fired } = this.#interrupts;
+    for (const bindings of this.#bindings.values()) {
+      for (const binding of bindings) {
+        if (binding?.pair !== undefined && fired[binding.pair.vector] !== binding.known) this.#mark(binding);
+      }
     }
   }
 
-  /** The hardware vector that stands for a lease's vector, or -1 where it is not the lease's alone. */
-  #hardware(lease: Lease, vector: number): number {
-    const hardware = lease.queues[vector]?.pair?.vector ?? -1;
-    return lease.kind === 'own' && hardware >= 0 && hardware < this.#interrupts.fired.length && this.#isAlone(hardware) ? hardware : -1;
+  /** How often it fired since it was last asked. */
+  #take(binding: Binding): number {
+    const { turns, lease, vector } = binding;
+    if (this.#bindings.get(lease.handle)?.[vector] !== binding) return 0;
+    binding.turns = 0;
+    const pair = this.#countedPair(lease, vector);
+    const fired = pair === undefined ? 0 : this.#interrupts.fired[pair.vector];
+    if (pair === undefined || pair !== binding.pair) {
+      // Messages before its first completion may be those of the vector's earlier user.
+      binding.pair = turns > 0 ? pair : undefined;
+      binding.known = fired;
+      return turns;
+    }
+    // Counters start again when interrupts are enabled again.
+    const count = fired >= binding.known ? fired - binding.known : fired;
+    binding.known = fired;
+    return count;
+  }
+
+  /** The queue pair whose messages stand for a lease's vector, or undefined where the hardware vector is not the lease's alone. */
+  #countedPair(lease: Lease, vector: number): QueuePair | undefined {
+    const pair = lease.kind === 'own' ? lease.queues[vector]?.pair : undefined;
+    if (pair === undefined || pair.vector < 0 || pair.vector >= this.#interrupts.fired.length) return undefined;
+    return this.#isAlone(pair.vector) ? pair : undefined;
   }
 }

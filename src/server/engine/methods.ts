@@ -51,8 +51,7 @@ export function createMethods(engine: Engine): Methods {
     },
 
     *closeLease(handle) {
-      const lease = device.leases.get(handle);
-      if (lease !== undefined) engine.interrupts.release(lease);
+      engine.interrupts.release(handle);
       yield* device.closeLease(handle, Code.aborted);
       forgetChannels();
       device.announceFree();
