@@ -75,7 +75,8 @@ export class Watchdog {
     let given = 0;
     for (let slot = 0; slot < pair.capacity; slot++) {
       if (pair.inFlight[slot] !== 1 || now - pair.submittedAt[slot] < this.#timeout) continue;
-      if (table.queue[slot] === undefined) given++;
+      // An own queue is deleted with all that its lease gave up; that may be under way just now, and is nobody else's business.
+      if (table.queue[slot] === undefined && table.asker[slot]?.owner.kind !== 'own') given++;
       if (table.timedOut[slot] === 1) continue;
       table.timedOut[slot] = 1;
       // One that its client gave up, by a reset or an end, counts like one that was waited for.

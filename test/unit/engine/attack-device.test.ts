@@ -182,6 +182,9 @@ test('many commands of an own queue that hang are one reset of the lease', async
   setFaults(drop({ queue: 'io' }));
   const answers = world.execute(a, ...Array.from({ length: 40 }, () => world.request(a)));
   expect(new Set(answers.map(({ code }) => code))).toEqual(new Set([Code.timeout]));
+  // The watchdog looks while the queue is being deleted.
+  expect(world.engine.device.lease(a.lease.lease).active).toBe(false);
+  world.skew += 100;
   setFaults();
   world.until(() => world.engine.device.lease(a.lease.lease).active);
   world.skew += 3_000;
