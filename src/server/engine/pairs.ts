@@ -48,8 +48,8 @@ export class QueuePairs {
   }
 
   /**
-   * Takes it away: what is in flight is answered with `code`. An own pair is deleted, after which the device no longer works for it. On the shared pair
-   * the commands are aborted, and those that do not end keep their memory until they do. If that takes a controller reset, it counts against the tenant.
+   * Takes it away: what is in flight is answered with `code`. An own pair is deleted, and answers come after that: none of its writes lands after its answer.
+   * On the shared pair the commands are aborted, and those that do not end keep their memory until they do. If that takes a controller reset, it counts against the tenant.
    */
   *disconnect(queue: ClientQueue, code: number): Task<void> {
     const pair = queue.pair;
@@ -118,7 +118,7 @@ export class QueuePairs {
     const { driver, path, post } = this.#parts;
     if (this.#life.state !== 'open') return;
     const table = path.tables.get(pair);
-    for (let slot = 0; slot < pair.capacity; slot++) if (table?.asker[slot] !== undefined) path.abandon(pair, slot, code);
+    if (table !== undefined) table.endCode = code;
     try {
       yield* driver.deletePair(pair);
       pair.reap(path);

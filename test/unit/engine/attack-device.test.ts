@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { violations, type Fault } from '../../../src/hw/emulated/index.js';
 import type { Task } from '../../../src/hw/task.js';
-import { Code, Operation } from '../../../src/protocol/index.js';
+import { Code, Operation, type CompletionFields } from '../../../src/protocol/index.js';
 import { createChannelMemory } from '../../../src/server/engine/channel.js';
 import { EngineWorld, REGION_BYTES, type Tenant } from '../../support/engine-world.js';
 
@@ -174,6 +174,23 @@ test('a grant is replaced although a command on the shared queue never ends', as
   world.run(world.methods.replaceGrant(a.lease.lease, [world.share(0, 10)]));
   expect(world.engine.device.commandsInFlight()).toBe(0);
   works(a);
+});
+
+test('a request of an own queue is answered only after its queue was deleted: its write cannot land after one of another queue', async () => {
+  world = await EngineWorld.create();
+  const a = world.tenant(1);
+  setFaults(drop({ queue: 'io', nth: 1 }));
+  world.submit(a, world.request(a));
+  world.until(() => world.engine.device.commandsInFlight() === 1);
+  const closing = start(world.methods.closeQueue(a.lease.lease, a.queue));
+  const answers: CompletionFields[] = [];
+  while (!closing.ended) {
+    expect(answers).toEqual([]);
+    turn(1);
+    if (!closing.ended) answers.push(...world.take(a));
+  }
+  answers.push(...world.take(a));
+  expect(answers.map(({ code }) => code)).toEqual([Code.aborted]);
 });
 
 test('many commands of an own queue that hang are one reset of the lease', async () => {

@@ -8,6 +8,7 @@ import { violations, type Fault, type FaultAction } from '../../../src/hw/emulat
 import type { Task } from '../../../src/hw/task.js';
 import { Code, Operation, codeName, type CompletionFields } from '../../../src/protocol/index.js';
 import { Channel, createChannelMemory } from '../../../src/server/engine/channel.js';
+import type { ClientQueue } from '../../../src/server/engine/client-queue.js';
 import { createStatisticsMemory } from '../../../src/server/engine/counters.js';
 import { Random } from '../../oracle/random.js';
 import { EngineWorld } from '../../support/engine-world.js';
@@ -57,6 +58,8 @@ class Actor {
   readonly blocks = new Int16Array(SHARE_BLOCKS);
   readonly blocksBusy = new Uint8Array(SHARE_BLOCKS);
   sequence = 1;
+  /** What happened, for whoever looks into a failure. */
+  readonly history: { readonly what: string; readonly lba?: number; readonly blocks?: number }[] = [];
 
   constructor(index: number) {
     this.index = index;
@@ -88,6 +91,7 @@ class Chaos {
       what,
       task,
       (value) => {
+        for (const one of actor === undefined ? this.actors : [actor]) one.history.push({ what });
         this.count(what);
         if (actor !== undefined) actor.busy = false;
         then(value);
@@ -176,6 +180,7 @@ class Chaos {
     this.count(codeName(code) ?? String(code));
     const { operation, lba, blocks, value, region, slot } = pending;
     actor.blocksBusy.fill(0, lba, lba + blocks);
+    actor.history.push({ what: `${operation} of ${value} on queue ${queue.number}: ${codeName(code)}`, lba, blocks });
     const writes = operation === Operation.write || operation === Operation.writeZeroes;
     const uncertain = code >= Code.timeout;
     if (code === Code.ok && operation === Operation.read) this.verify(actor, pending);
@@ -195,7 +200,11 @@ class Chaos {
       if (!bytes.every((byte) => byte === first)) throw new Error(`block ${lba + block} of tenant ${actor.index} is torn`);
       const known = actor.blocks[lba + block];
       const own = first === 0 || (first >> 6 === actor.index && first !== 0xff);
-      if (known >= 0 ? first !== known : !own) throw new Error(`block ${lba + block} of tenant ${actor.index}: ${first}, not ${known}`);
+      if (known >= 0 ? first !== known : !own) {
+        const about = actor.history.filter((one) => one.lba === undefined || (one.lba <= lba + block && lba + block < one.lba + (one.blocks ?? 0)));
+        const story = about.slice(-40).map(({ what }) => what);
+        throw new Error(`block ${lba + block} of tenant ${actor.index} (${actor.kind}): ${first}, not ${known}. ${story.join('; ')}`);
+      }
     }
     this.count('verified');
   }
@@ -373,7 +382,7 @@ class Chaos {
     if (this.broken !== undefined) throw this.broken as Error;
     for (const end of this.finished.splice(0)) end();
     const { device, path } = this.world.engine;
-    const waiting = new Map<object, number>();
+    const waiting = new Map<ClientQueue, number>();
     const abandoned = new Map<object, number>();
     const onRegion = new Map<object, Map<number, number>>();
     const more = <Key>(map: Map<Key, number>, key: Key): void => void map.set(key, (map.get(key) ?? 0) + 1);
@@ -400,7 +409,9 @@ class Chaos {
     const ofTenant = new Map<object, number>();
     for (const lease of device.leases.values()) {
       let sum = 0;
-      for (const queue of lease.queues) {
+      // A queue that is being closed is the lease's no more, and its requests are not answered yet.
+      const closing = [...waiting.keys()].filter((queue) => queue.owner === lease && !lease.queues.includes(queue));
+      for (const queue of [...lease.queues, ...closing]) {
         if (queue === undefined) continue;
         sum += queue.count;
         if (queue.count !== (waiting.get(queue) ?? 0)) throw new Error(`queue ${queue.queue}: count ${queue.count}, in tables ${waiting.get(queue)}`);
