@@ -322,6 +322,7 @@ export class Device {
     // Before anything else: a reset on the way would give it a new queue pair.
     lease.queues[queue.queue] = undefined;
     yield* this.#disconnect(queue, code);
+    queue.leaveRings();
   }
 
   *#recoverQueue(lease: Lease, reason: string, stuck: () => boolean): Task<void> {
