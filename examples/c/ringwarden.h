@@ -25,7 +25,6 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -396,12 +395,20 @@ static inline int rw_handshake(rw_session *session) {
   return 0;
 }
 
+/* Ends the session. Whatever it held is gone. Keeps `error`. */
 static inline void rw_disconnect(rw_session *session) {
-  if (session->fd >= 0) close(session->fd);
+  static const uint8_t normal[] = {1000 >> 8, 1000 & 255};
+  char kept[sizeof session->error];
+  memcpy(kept, session->error, sizeof kept);
+  if (session->fd >= 0) {
+    rw_send_frame(session, RW_CLOSE, normal, sizeof normal);
+    close(session->fd);
+  }
   free(session->message);
   session->fd = -1;
   session->message = NULL;
   session->length = session->room = 0;
+  memcpy(session->error, kept, sizeof kept);
 }
 
 /* Connects to the server's Unix socket, says hello as a tenant, and makes a domain for memory. */
@@ -533,6 +540,194 @@ static inline int rw_read(rw_session *session, const rw_queue *queue, uint16_t s
 /* Writes blocks of a share. Durable after a flush, or with RW_FORCE_UNIT_ACCESS. */
 static inline int rw_write(rw_session *session, const rw_queue *queue, uint16_t share, uint64_t lba, uint32_t blocks, const void *data) {
   return rw_submit_inline(session, queue, rw_transfer(queue, RW_WRITE, share, lba, blocks), data, NULL);
+}
+
+/* ---- Shared memory: regions and rings ------------------------------------------------------------------------------------------------------- */
+
+/* Memory that requests can name, mapped into this process. */
+typedef struct {
+  uint32_t handle;
+  size_t bytes; /* whole pages */
+  uint8_t *memory;
+} rw_region;
+
+/*
+ * The rings of a queue. The order of things:
+ *
+ *   while (rw_ring_put(&ring, &entry)) ...        as many as there are, and as there is room for
+ *   rw_ring_commit(&ring);                        shows them to the server
+ *   while (rw_ring_take(&ring, &completion)) ...  what has ended
+ *   rw_ring_wait(&session, &ring);                sleeps until something has
+ *
+ * The server may end the lease at any time. It then takes the completion ring away: who touches it gets SIGBUS.
+ */
+typedef struct {
+  rw_entry *entries;
+  const rw_completion *completions;
+  _Atomic uint32_t *request_tail, *completion_head, *needs_wakeup;
+  const _Atomic uint32_t *request_head, *completion_tail, *server_needs_wakeup;
+  uint32_t size;
+  uint32_t tail;       /* after the last request put */
+  uint32_t head;       /* after the last completion taken */
+  uint32_t known_tail; /* completions up to here are there */
+  int doorbell;
+  uint8_t *request_memory, *completion_memory;
+  size_t request_bytes, completion_bytes;
+} rw_ring;
+
+/* Fetches descriptors with the ticket of the answer that came last. Returns the connection that they came on, or -1. */
+static inline int rw_fetch(rw_session *session, int *descriptors, size_t count) {
+  const rw_value ticket = rw_field(session, "ticket"), path = rw_field(session, "path");
+  if (ticket.kind != RW_BINARY || path.kind != RW_TEXT) return rw_fail(session, "an answer without a ticket");
+  const int fd = rw_socket(session, (const char *)path.bytes, path.length);
+  if (fd < 0) return -1;
+  union {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(2 * sizeof(int))];
+  } control = {0};
+  uint8_t status = 0;
+  struct iovec part = {.iov_base = &status, .iov_len = 1};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  ssize_t got = send(fd, ticket.bytes, ticket.length, MSG_NOSIGNAL);
+  if (got >= 0) got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+  const struct cmsghdr *header = got == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+  const bool carries = header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS;
+  if (carries && status == 0 && header->cmsg_len == CMSG_LEN(count * sizeof(int))) {
+    memcpy(descriptors, CMSG_DATA(header), count * sizeof(int));
+    return fd;
+  }
+  close(fd);
+  if (got < 0) return rw_fail_errno(session, "descriptor socket");
+  return rw_fail(session, "the ticket was refused with status %u", status);
+}
+
+static inline void *rw_map(rw_session *session, int fd, size_t bytes, int protection) {
+  void *memory = mmap(NULL, bytes, protection, MAP_SHARED, fd, 0);
+  if (memory != MAP_FAILED) return memory;
+  rw_fail_errno(session, "mmap");
+  return NULL;
+}
+
+/* Makes a region of zeroed memory and maps it. Needs an open lease: a region that is shared can be used on the devices that are open by then. */
+static inline int rw_map_region(rw_session *session, size_t bytes, rw_region *region) {
+  rw_out request = rw_request(session, "mapMemory", 1);
+  rw_put_text(&request, "bytes");
+  rw_put_number(&request, bytes);
+  if (rw_ask(session, &request) != 0) return -1;
+  *region = (rw_region){.handle = (uint32_t)rw_field(session, "region").number, .bytes = (size_t)rw_field(session, "bytes").number};
+  request = rw_request(session, "shareRegion", 1);
+  rw_put_text(&request, "region");
+  rw_put_number(&request, region->handle);
+  if (rw_ask(session, &request) != 0) return -1;
+  int file;
+  const int connection = rw_fetch(session, &file, 1);
+  if (connection < 0) return -1;
+  close(connection);
+  region->memory = (uint8_t *)rw_map(session, file, region->bytes, PROT_READ | PROT_WRITE);
+  close(file);
+  if (region->memory == NULL) return -1;
+  /* Nobody can get another mapping for writing from now on: only then can requests use the region. */
+  request = rw_request(session, "sealRegion", 1);
+  rw_put_text(&request, "region");
+  rw_put_number(&request, region->handle);
+  return rw_ask(session, &request);
+}
+
+/* Moves a queue that was not used yet to rings in shared memory. rw_read and rw_write are refused for it from then on. */
+static inline int rw_share_queue(rw_session *session, const rw_queue *queue, rw_ring *ring) {
+  rw_out request = rw_request(session, "shareQueue", 2);
+  rw_put_text(&request, "lease");
+  rw_put_number(&request, queue->lease->handle);
+  rw_put_text(&request, "queue");
+  rw_put_number(&request, queue->index);
+  if (rw_ask(session, &request) != 0) return -1;
+  int files[2];
+  *ring = (rw_ring){.size = queue->entries, .request_bytes = queue->request_bytes, .completion_bytes = queue->completion_bytes};
+  ring->doorbell = rw_fetch(session, files, 2);
+  if (ring->doorbell < 0) return -1;
+  uint8_t *requests = ring->request_memory = (uint8_t *)rw_map(session, files[0], ring->request_bytes, PROT_READ | PROT_WRITE);
+  uint8_t *completions = ring->completion_memory = (uint8_t *)rw_map(session, files[1], ring->completion_bytes, PROT_READ);
+  close(files[0]);
+  close(files[1]);
+  if (requests == NULL || completions == NULL) return -1;
+  ring->request_tail = (_Atomic uint32_t *)(void *)requests;
+  ring->completion_head = (_Atomic uint32_t *)(void *)(requests + 64);
+  ring->needs_wakeup = (_Atomic uint32_t *)(void *)(requests + 128);
+  ring->entries = (rw_entry *)(void *)(requests + 4096);
+  ring->request_head = (const _Atomic uint32_t *)(void *)completions;
+  ring->completion_tail = (const _Atomic uint32_t *)(void *)(completions + 64);
+  ring->server_needs_wakeup = (const _Atomic uint32_t *)(void *)(completions + 128);
+  ring->completions = (const rw_completion *)(void *)(completions + 4096);
+  return 0;
+}
+
+/* One byte, which means nothing. A connection that is full wakes the server anyway, and one that has ended wakes nobody. */
+static inline void rw_ring_ring(const rw_ring *ring) {
+  const uint8_t byte = 1;
+  const ssize_t sent = send(ring->doorbell, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  (void)sent;
+}
+
+/* Call it after an index was stored, never before: the server sets its flag first and looks at the indices second. All accesses are sequentially consistent. */
+static inline void rw_ring_wake_engine(const rw_ring *ring) {
+  if (atomic_load(ring->server_needs_wakeup) == 1) rw_ring_ring(ring);
+}
+
+/* Writes a request; false when there is no room. The server sees it after rw_ring_commit. Its data are in a region, and its tag is one that is not in use. */
+static inline bool rw_ring_put(rw_ring *ring, const rw_entry *entry) {
+  if (ring->tail - atomic_load(ring->request_head) >= ring->size) return false;
+  ring->entries[ring->tail & (ring->size - 1)] = *entry;
+  ring->tail++;
+  return true;
+}
+
+/* Shows the server what was put. Once for a batch. */
+static inline void rw_ring_commit(rw_ring *ring) {
+  atomic_store(ring->request_tail, ring->tail);
+  rw_ring_wake_engine(ring);
+}
+
+/* Gives the server the slots of the completions that were taken. It may have waited for them with requests of ours. */
+static inline void rw_ring_make_room(rw_ring *ring) {
+  atomic_store(ring->completion_head, ring->head);
+  rw_ring_wake_engine(ring);
+}
+
+/* Takes the oldest completion; false when there is none. */
+static inline bool rw_ring_take(rw_ring *ring, rw_completion *completion) {
+  if (ring->head == ring->known_tail) {
+    if (ring->head != atomic_load(ring->completion_head)) rw_ring_make_room(ring);
+    ring->known_tail = atomic_load(ring->completion_tail);
+    if (ring->head == ring->known_tail) return false;
+  }
+  *completion = ring->completions[ring->head & (ring->size - 1)];
+  ring->head++;
+  return true;
+}
+
+/* Sleeps until there is a completion. Only with requests in flight. */
+static inline int rw_ring_wait(rw_session *session, rw_ring *ring) {
+  int result = 0;
+  atomic_store(ring->needs_wakeup, 1);
+  /* Once more, after the flag is set: what ended before the server could see it brings no wake-up. */
+  while (result == 0 && atomic_load(ring->completion_tail) == ring->head) {
+    uint8_t bytes[64];
+    ssize_t got = recv(ring->doorbell, bytes, sizeof bytes, 0);
+    /* All that is there: behind the last byte may be the end of the queue, after which the completion ring is not to be touched. */
+    while (got > 0) got = recv(ring->doorbell, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (got == 0) result = rw_fail(session, "the queue has ended");
+    else if (errno != EINTR && errno != EAGAIN) result = rw_fail_errno(session, "doorbell");
+  }
+  atomic_store(ring->needs_wakeup, 0);
+  return result;
+}
+
+/* Lets go of what rw_share_queue gave. The queue itself ends with its session. */
+static inline void rw_ring_close(rw_ring *ring) {
+  if (ring->doorbell >= 0) close(ring->doorbell);
+  if (ring->request_memory != NULL) munmap(ring->request_memory, ring->request_bytes);
+  if (ring->completion_memory != NULL) munmap(ring->completion_memory, ring->completion_bytes);
+  *ring = (rw_ring){.doorbell = -1};
 }
 
 #endif
