@@ -71,7 +71,7 @@ function search(file, words, shortest) {
   const at = { cwd: folder, encoding: 'utf8', maxBuffer: 2 ** 26 };
   execFileSync('spin', ['-a', ...words.map((word) => `-D${word}`), file], at);
   const kind = eventually ? [] : shortest ? ['-DSAFETY', '-DBFS'] : ['-DSAFETY'];
-  execFileSync('gcc', ['-O1', '-w', '-DCOLLAPSE', ...kind, '-o', 'pan', 'pan.c'], at);
+  execFileSync('gcc', [shortest ? '-O0' : '-O1', '-w', '-DCOLLAPSE', ...kind, '-o', 'pan', 'pan.c'], at);
   const args = [`-m${DEPTH}`, ...(eventually ? ['-a', '-f'] : [])];
   const { stdout, error } = spawnSync(join(folder, 'pan'), args, { ...at, timeout: DEADLINE_MS });
   if (error) return { found: error.message, states: '' };

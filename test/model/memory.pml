@@ -120,7 +120,7 @@ inline resetController() {
   fi
 }
 
-/* Makes the file, hands it over, and makes it usable after the client has mapped it. src/server/domains/region.ts: attach */
+/* Makes the file, hands it over, and makes it usable after the client has mapped it. src/server/domains/region.ts: seal */
 active proctype Client() {
   if
   :: skip /* never shared */

@@ -49,7 +49,7 @@ bool untaken[ENTRIES];
 byte toEngine, toClient;
 bool edge, closed;
 
-/* The end of the lease. */
+/* The end of the lease: asked for; the engine has let go; the completion ring is gone. */
 bool revoking, quiet, truncated;
 
 /* A client that touches what was truncated gets a fault, which its SDK turns into an error. */
@@ -233,7 +233,7 @@ inline publish() {
      atomic { PROPERTY(nothing_after_truncation, !truncated); completionTail = tail };
      sleeping = clientSleeps;
 #endif
-     atomic {
+     atomic { /* src/server/engine/client-queue.ts: wakeClient */
        if
        :: sleeping && toClient < BYTES -> toClient++
        :: else
@@ -251,19 +251,24 @@ active proctype Engine() {
   do
   :: revoking -> break
   :: else -> /* src/server/engine/engine.ts: turn */
-     /* A doorbell that rang, also while there is other work. src/server/engine/scheduler.ts: activate */
+     /* A doorbell that rang, also while there is other work. src/server/engine/engine.ts: #takeEvents */
      if
      :: atomic {
           edge -> edge = false;
 #ifndef BYTES_STAY // mutant: the engine hears the doorbell and takes no byte, so that a full one cannot ring again | PAIR=2: invalid end state
-          if
+          if /* all that arrived, or the most that one look takes. src/server/engine/doorbell.ts: take */
           :: toEngine--
           :: toEngine > 1 -> toEngine = 0
           fi;
 #endif
         };
         if
-        :: !polled -> polled = true; engineSleeps = false
+        :: !polled ->
+           look(); /* src/server/engine/engine.ts: #answerDoorbell */
+           if
+           :: available > 0 -> available = 0; polled = true; engineSleeps = false /* src/server/engine/scheduler.ts: activate */
+           :: else
+           fi
         :: else
         fi
 #ifdef DEAF_WHILE_BUSY // mutant: the engine listens to doorbells only when it has no other work | LIVENESS: acceptance cycle
@@ -360,6 +365,10 @@ active proctype Engine() {
     od
   };
   publish();
+  /* src/server/engine/client-queue.ts: leaveRings, src/server/engine/shared-rings.ts: end */
+#ifndef DOORBELL_STAYS_OPEN // mutant: the lease ends, and its doorbell is not closed: a client that sleeps is not told | REVOKE: invalid end state
+  closed = true;
+#endif
   quiet = true
 }
 
@@ -374,16 +383,13 @@ end:
 }
 
 #ifdef REVOKE
-/* The main thread ends the lease. src/server/engine/host.ts: closeLease */
+/* The main thread ends the lease, then takes the completion ring back. src/server/engine/host.ts: closeLease, src/server/handover/queue-files.ts: revoke */
 active proctype Main() {
   revoking = true;
 #ifndef TRUNCATED_BEFORE_QUIET // mutant: the completion ring is truncated before the engine has let go of it | REVOKE: nothing_after_truncation
   quiet;
 #endif
-  truncated = true;
-#ifndef DOORBELL_STAYS_OPEN // mutant: the lease ends, and its doorbell is not closed: a client that sleeps is not told | REVOKE: invalid end state
-  closed = true
-#endif
+  truncated = true
 }
 #endif
 

@@ -50,7 +50,11 @@ describe(hasGcc ? 'C' : 'C (skipped: apt-get install gcc)', () => {
     const copy = await compile(space);
     const server = await Server.start(space);
     const refused = await space.run(copy, [server.ready.socket ?? '', 'alice', 'nvme7']);
-    expect(refused).toMatchObject({ status: 1, stdout: '', stderr: expect.stringMatching(/refused with 114 unknownDevice: .* \(device: nvme7\)\n$/) });
+    expect(refused).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/refused with 114 unknownDevice: .* \(device: nvme7\)\n$/),
+    });
     expect(await space.run(copy, ['nowhere', 'alice', 'nvme0'])).toMatchObject({ status: 1, stderr: expect.stringMatching(/nowhere: No such file/) });
     await server.stop();
   });
@@ -60,7 +64,8 @@ describe(hasPython ? 'Python' : 'Python (skipped: apt-get install python3)', () 
   it.skipIf(!hasPython)('writes and reads a block', async () => {
     const space = workspace();
     const server = await Server.start(space, configuration({ devices: [device({}, { blockBytes: 512 })] }));
-    const run = (name: string) => space.run('python3', ['-W', 'error', join(ROOT, 'examples/python/hello.py'), server.ready.socket ?? '', 'alice', name]);
+    const run = (name: string) =>
+      space.run('python3', ['-W', 'error', join(ROOT, 'examples/python/hello.py'), server.ready.socket ?? '', 'alice', name]);
     const result = await run('nvme0');
     const blocks = WINDOW_BYTES / 512;
     expect(result, result.stderr).toMatchObject({ status: 0, stderr: '' });
