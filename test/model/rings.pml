@@ -10,7 +10,7 @@
  * variant: PAIR=2 BYTES=1 TAGS=3 | a queue pair of its own
  * variant: PAIR=1 BYTES=1 TAGS=4 | requests wait for room on the queue pair
  * variant: PAIR=2 BYTES=1 REVOKE TAGS=3 | the lease ends at any time
- * variant: PAIR=2 BYTES=2 FLOOD TAGS=3 | a client that rings without reason
+ * variant: PAIR=1 BYTES=2 FLOOD TAGS=3 | a client that rings without reason
  * variant: PAIR=1 BYTES=1 LIVENESS TAGS=3 | every request is answered in the end, though the engine has other work for ever
  */
 #define ENTRIES 2
