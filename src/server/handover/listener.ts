@@ -5,7 +5,7 @@ import { TICKET_BYTES } from '../../protocol/index.js';
 import type { Log } from '../log.js';
 import { descriptorOf } from '../socket-descriptor.js';
 import { claimSocket } from '../socket-file.js';
-import { messageOf } from '../text.js';
+import { messageOf, systemCode } from '../text.js';
 import type { Gift, Recipient, Tickets } from './tickets.js';
 
 /** Connections at a time, over all users; one user has at most half of them. */
@@ -94,7 +94,8 @@ async function answer(socket: Socket, recipient: Recipient, ticket: Uint8Array, 
     shm().sendDescriptors(descriptorOf(socket), Buffer.of(HandoverStatus.ok), gift.descriptors);
     socket.destroy();
   } catch (error) {
-    log.warn('memory could not be handed over', { uid: recipient.uid, error: messageOf(error) });
+    // A client that is gone by now is nothing out of the ordinary.
+    log[systemCode(error) === 'EPIPE' ? 'debug' : 'warn']('memory could not be handed over', { uid: recipient.uid, error: messageOf(error) });
     socket.end(Buffer.of(HandoverStatus.failed));
   } finally {
     gift?.done();
