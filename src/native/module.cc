@@ -2,6 +2,7 @@
 
 static Napi::Object Register(Napi::Env, Napi::Object exports) {
   shm::RegisterMemory(exports);
+  shm::RegisterGuard(exports);
   shm::RegisterDescriptors(exports);
   shm::RegisterEvents(exports);
   shm::RegisterSockets(exports);

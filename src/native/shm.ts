@@ -19,6 +19,11 @@ export interface Shm {
   map(fd: number, offset: number, bytes: number, writable: boolean): ArrayBuffer;
   /** Detaches the buffer (every view has length 0 from then on), then unmaps. Throws on a buffer that `map` did not make, or twice. */
   unmap(buffer: ArrayBuffer): void;
+  /**
+   * For a mapping of a file that somebody else may truncate: what is past the end of the file then reads as zeroes, where the process would die of
+   * SIGBUS otherwise. Holds until the mapping ends.
+   */
+  guard(buffer: ArrayBuffer): void;
   /** Closes a descriptor. */
   close(fd: number): void;
   /** Duplicates a descriptor, close-on-exec. */
@@ -42,6 +47,8 @@ export interface Shm {
 
   /** Connected stream sockets, non-blocking, close-on-exec. */
   socketpair(): [number, number];
+  /** A stream socket connected to the Unix socket at `path` (at most 107 bytes), non-blocking, close-on-exec. Does not wait: EAGAIN when its queue is full. */
+  connect(path: string): number;
   /** Non-blocking receive into `into[at, at+length)`: bytes read, 0 at the end of the stream, -1 when nothing is there yet. */
   receive(fd: number, into: Uint8Array, at: number, length: number): number;
   /** Non-blocking send (no SIGPIPE): bytes taken, -1 when the socket is full. Throws EPIPE when the peer is gone. */

@@ -6,6 +6,7 @@
  */
 import type { EventEmitter } from 'node:events';
 import type { CodeName, LeaseMode, QueueKind } from '../../protocol/index.js';
+import type { RingFiles } from './shared-rings.js';
 
 /** A "no" with its reason; what a client is shown of it is code, field and value. */
 export class Refusal extends Error {
@@ -161,6 +162,9 @@ export interface EngineEvents {
   log: [level: 'debug' | 'info' | 'warn' | 'error', message: string, details: Readonly<Record<string, string | number | boolean>>];
 }
 
+/** Who may name a region: `client` (everybody), `staging` (sessions alone), `held` (nobody, until it is released). */
+export type RegionUse = 'client' | 'staging' | 'held';
+
 export interface EngineHost extends EventEmitter<EngineEvents> {
   readonly name: string;
   readonly facts: DeviceFacts;
@@ -170,6 +174,11 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
   closeLease(lease: number, reason: string): Promise<void>;
   openQueue(lease: number, entries: number): Promise<OpenedQueue>;
   closeQueue(lease: number, queue: number): Promise<void>;
+  /**
+   * Moves a queue that was not used yet to rings in memory files, which a client maps; the engine maps them, and takes the doorbell over. Its channel is of
+   * no use from then on. Refused with `notFresh`; nothing was taken then.
+   */
+  shareQueue(lease: number, queue: number, files: RingFiles): Promise<void>;
   /** Ends the lease's requests in flight with `reset`, empties its queues, and returns the new generation. Nobody else notices. */
   resetLease(lease: number): Promise<number>;
   bindVector(lease: number, vector: number, enable: boolean): Promise<void>;
@@ -179,7 +188,9 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
   setTenant(tenant: number, weight: number, rates: Rates): Promise<void>;
 
   /** Makes a memory file of the domain reachable for the device under `handle`. The descriptor stays the caller's, open until `detachRegion` is done. */
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): Promise<void>;
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): Promise<void>;
+  /** With `held` no request can use the region, without it they can again. Refused with `regionBusy` while requests that use it are in flight. */
+  holdRegion(domain: number, handle: number, held: boolean): Promise<void>;
   /**
    * Takes it away. Without `force` it is refused with `regionBusy` while requests that use it are in flight. With `force` no new request can
    * use it, and the promise resolves when the device can no longer write there (the memory is in quarantine until then).

@@ -15,6 +15,7 @@ import type {
   OpenedLease,
   OpenedQueue,
   Rates,
+  RegionUse,
   ShareGrant,
 } from './api.js';
 import { Refusal } from './api.js';
@@ -24,6 +25,7 @@ import { MAX_CHANNELS, type ControlRequest, type EngineMessage, type EngineMetho
 import { Counters } from './counters.js';
 import { errorOf } from './failure.js';
 import type { IdRing } from './id-ring.js';
+import type { RingFiles } from './shared-rings.js';
 import type { Signals } from './signals.js';
 
 /** How long an engine that was told to stop may take for it. */
@@ -122,6 +124,10 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     this.#forget(number);
   }
 
+  shareQueue(lease: number, queue: number, files: RingFiles): Promise<void> {
+    return this.#call('shareQueue', [lease, queue, files]);
+  }
+
   resetLease(lease: number): Promise<number> {
     return this.#call('resetLease', [lease]);
   }
@@ -138,8 +144,12 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#call('setTenant', [tenant, weight, rates]);
   }
 
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): Promise<void> {
-    return this.#call('attachRegion', [domain, handle, fd, bytes, owner]);
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): Promise<void> {
+    return this.#call('attachRegion', [domain, handle, fd, bytes, owner, use]);
+  }
+
+  holdRegion(domain: number, handle: number, held: boolean): Promise<void> {
+    return this.#call('holdRegion', [domain, handle, held]);
   }
 
   detachRegion(domain: number, handle: number, force: boolean): Promise<void> {

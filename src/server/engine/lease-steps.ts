@@ -83,7 +83,11 @@ export class LeaseSteps {
     this.#scheduler.remove(queue);
     // Before anything else: a reset on the way would give it a new queue pair.
     lease.queues[queue.queue] = undefined;
-    yield* this.#life.pairs.disconnect(queue, code);
+    try {
+      yield* this.#life.pairs.disconnect(queue, code);
+    } finally {
+      queue.leaveRings();
+    }
   }
 
   *closeQueues(lease: Lease, code: number): Task<void> {

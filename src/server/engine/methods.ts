@@ -80,6 +80,10 @@ export function createMethods(engine: Engine): Methods {
       engine.channels[queue.channel] = undefined;
     },
 
+    *shareQueue(lease, index, files) {
+      engine.shareQueue(device.queue(device.lease(lease), index), files);
+    },
+
     *resetLease(lease) {
       return yield* device.resetLease(lease, 'asked for');
     },
@@ -107,14 +111,24 @@ export function createMethods(engine: Engine): Methods {
       if (tenant !== undefined) adjust(tenant, weight, rates);
     },
 
-    *attachRegion(domainId, handle, fd, bytes, owner) {
+    *attachRegion(domainId, handle, fd, bytes, owner, use) {
       const memory = yield* engine.backing.attach(fd, bytes, { owner });
       try {
-        device.domain(domainId).add(handle, memory);
+        const domain = device.domain(domainId);
+        domain.add(handle, memory, use === 'staging');
+        if (use === 'held') domain.hold(handle);
       } catch (error) {
         yield* engine.backing.detach(memory);
         throw error;
       }
+    },
+
+    *holdRegion(domainId, handle, held) {
+      const domain = device.domains.get(domainId);
+      if (domain === undefined) return;
+      if (domain.inFlight[handle & 0xffff] > 0) throw new Refusal('regionBusy', 'region', handle);
+      if (held) domain.hold(handle);
+      else domain.release(handle);
     },
 
     *detachRegion(domainId, handle, force) {

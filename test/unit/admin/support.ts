@@ -102,11 +102,13 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   closeLease = async (): Promise<void> => refuse('closeLease');
   openQueue = async (): Promise<OpenedQueue> => refuse('openQueue');
   closeQueue = async (): Promise<void> => refuse('closeQueue');
+  shareQueue = async (): Promise<void> => refuse('shareQueue');
   resetLease = async (): Promise<number> => refuse('resetLease');
   bindVector = async (): Promise<void> => refuse('bindVector');
   setTenant = async (): Promise<void> => {};
   replaceGrant = async (): Promise<void> => refuse('replaceGrant');
   attachRegion = async (): Promise<void> => refuse('attachRegion');
+  holdRegion = async (): Promise<void> => refuse('holdRegion');
   detachRegion = async (): Promise<void> => refuse('detachRegion');
   regionInFlight = async (): Promise<number> => refuse('regionInFlight');
   close = async (): Promise<void> => undefined;

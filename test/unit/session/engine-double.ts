@@ -124,6 +124,8 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   readonly leases = new Map<number, LeaseDouble>();
   /** Mapped memory by `domain/handle`. */
   readonly regions = new Map<string, { readonly bytes: Uint8Array; readonly buffer: ArrayBuffer; readonly owner: string }>();
+  /** Of these, the ones that no request can use. */
+  readonly held = new Set<string>();
   /** Requests stay in flight until `work` or `giveUp`. */
   holding = false;
   state: DeviceState = 'open';
@@ -233,6 +235,11 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     this.#lease(handle).channels.delete(queue);
   }
 
+  async shareQueue(handle: number, queue: number, { doorbell }: { readonly doorbell: number }): Promise<void> {
+    await this.#called('shareQueue', `${handle} ${queue}`);
+    shm().close(doorbell);
+  }
+
   async resetLease(handle: number): Promise<number> {
     await this.#called('resetLease', `${handle}`);
     const lease = this.#lease(handle);
@@ -258,6 +265,13 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     if (this.regions.has(key)) throw new Error(`region ${key} is attached already`);
     const buffer = shm().map(fd, 0, bytes, true);
     this.regions.set(key, { bytes: new Uint8Array(buffer), buffer, owner });
+  }
+
+  async holdRegion(domain: number, handle: number, held: boolean): Promise<void> {
+    await this.#called('holdRegion', `${domain} ${handle} ${held}`);
+    if ((await this.regionInFlight(domain, handle)) > 0) throw new Refusal('regionBusy', 'region', handle);
+    if (held) this.held.add(`${domain}/${handle}`);
+    else this.held.delete(`${domain}/${handle}`);
   }
 
   async detachRegion(domain: number, handle: number, force: boolean): Promise<void> {
