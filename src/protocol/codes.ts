@@ -108,6 +108,12 @@ export const CODES = {
   draining: refuse(134, '', 'the server is shutting down', 'connect again later'),
   connectionLimit: fault(135, '', 'the server has as many connections as it may', 'try again later'),
   ringContract: fault(136, 'tail', 'the ring indices moved further than the ring is long', 'see the ring layout in docs/protocol.md'),
+  noRingView: refuse(
+    145,
+    'queue',
+    'the hardware rings of this queue cannot be shown',
+    'open the device with own queues and ring views; where memory cannot be split further, close other queues or regions',
+  ),
 
   // 200-249: what became of an admitted request, or of a lease.
   deviceError: refuse(200, 'status', 'the device reported an error', 'see the status in the NVMe base specification, figure "Status Code"'),

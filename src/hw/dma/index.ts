@@ -2,4 +2,5 @@
 export * from './arena.js';
 export * from './domain.js';
 export * from './file.js';
+export * from './shown-file.js';
 export * from './translate.js';

@@ -5,6 +5,7 @@
  * HardwareError-like Error when the device failed.
  */
 import type { EventEmitter } from 'node:events';
+import type { ShownEnd } from '../../hw/dma/index.js';
 import type { CodeName, LeaseMode, QueueKind } from '../../protocol/index.js';
 
 /** A "no" with its reason; what a client is shown of it is code, field and value. */
@@ -83,6 +84,11 @@ export interface OpenLease {
   /** Most requests in flight over all queues of the lease. */
   readonly maxInFlight: number;
   readonly maxQueues: number;
+  /**
+   * The holder may be shown the hardware's rings of its `own` queue pairs. `truncated` for those whom the kernel keeps from opening the files for writing;
+   * `orphaned` for user 0 and the server's own user. Left out: never, and no request costs anything for it.
+   */
+  readonly ringViews?: ShownEnd | undefined;
 }
 
 export interface OpenedLease {
@@ -99,6 +105,26 @@ export interface OpenedQueue {
   readonly vector: number;
   readonly hardware: { kind: QueueKind; submissionEntries: number; submissionBytes: number; completionEntries: number; completionBytes: number };
   readonly channel: QueueChannel;
+}
+
+/** A ring that a client may read, in a memory file of its own. */
+export interface ShownRing {
+  /** Opened for reading only; the caller's to close. */
+  readonly fd: number;
+  /** Of the file, whole pages. The entries begin at its start. */
+  readonly bytes: number;
+  readonly entries: number;
+  readonly entryBytes: number;
+}
+
+/** The hardware's rings of a queue, as its holder may see them (layout: `hw/nvme/ring-view.ts`). */
+export interface HardwareView {
+  /** Of the lease: a reset ends the view, and there is another to ask for. */
+  readonly generation: number;
+  /** A mirror of the submission queue, without bus addresses. */
+  readonly submission: ShownRing;
+  /** The hardware's own completion queue. */
+  readonly completion: ShownRing;
 }
 
 /** One queue of a lease, seen from the main thread: an in-process ring pair of the layout in `protocol/ring.ts`. */
@@ -168,6 +194,11 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
   closeLease(lease: number, reason: string): Promise<void>;
   openQueue(lease: number, entries: number): Promise<OpenedQueue>;
   closeQueue(lease: number, queue: number): Promise<void>;
+  /**
+   * New descriptors of the queue's hardware rings. The files are taken away when the queue or its lease ends or is reset, once the device is done with them.
+   * Refused with `noRingView` for a lease that did not ask for views or has no queue pairs of its own, and where the backing cannot split its memory further.
+   */
+  hardwareView(lease: number, queue: number): Promise<HardwareView>;
   /** Ends the lease's requests in flight with `reset`, empties its queues, and returns the new generation. Nobody else notices. */
   resetLease(lease: number): Promise<number>;
   bindVector(lease: number, vector: number, enable: boolean): Promise<void>;

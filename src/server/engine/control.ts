@@ -1,5 +1,5 @@
 /** What the main thread asks of an engine thread, and what it is told: messages of a port, for the control plane only. */
-import type { DeviceFacts, DeviceReport, EngineEvents, OpenLease, OpenedLease, OpenedQueue, Rates, ShareGrant } from './api.js';
+import type { DeviceFacts, DeviceReport, EngineEvents, HardwareView, OpenLease, OpenedLease, OpenedQueue, Rates, ShareGrant } from './api.js';
 import type { ChannelMemory } from './channel.js';
 import type { SignalHandles } from './signals.js';
 
@@ -9,6 +9,7 @@ export interface EngineMethods {
   closeLease(lease: number): void;
   openQueue(lease: number, channel: number, memory: ChannelMemory, tagSeed: number): Omit<OpenedQueue, 'channel'>;
   closeQueue(lease: number, queue: number): void;
+  hardwareView(lease: number, queue: number): HardwareView;
   resetLease(lease: number): number;
   bindVector(lease: number, vector: number, enable: boolean): void;
   replaceGrant(lease: number, shares: readonly ShareGrant[]): void;

@@ -5,7 +5,7 @@
  */
 import { Code, MAX_BLOCKS, Right, type LeaseMode } from '../../protocol/index.js';
 import type { Backing } from '../../hw/backing.js';
-import { DeviceDomain } from '../../hw/dma/index.js';
+import { DeviceDomain, type ShownEnd } from '../../hw/dma/index.js';
 import { NvmeDriver, type NvmeFacts, type QueuePair } from '../../hw/nvme/index.js';
 import { HardwareError, type Clock, type Task } from '../../hw/task.js';
 import { Refusal, type DeviceReport, type DeviceState, type OpenLease, type OpenedLease, type ShareGrant } from './api.js';
@@ -71,7 +71,7 @@ export class Device {
   }
 
   *openLease(request: OpenLease, tenant: TenantState): Task<OpenedLease> {
-    return yield* this.#mutex.run(() => this.#openLease(request, tenant));
+    return yield* this.#alone(() => this.#openLease(request, tenant));
   }
 
   /** Ends a lease: when it returns, its requests are answered, its queues deleted, and the device no longer works for it. */
@@ -80,23 +80,23 @@ export class Device {
     if (lease === undefined) return;
     lease.active = false;
     lease.closing = true;
-    yield* this.#mutex.run(() => this.#closeLease(lease, code));
+    yield* this.#alone(() => this.#closeLease(lease, code));
   }
 
   *openQueue(handle: number, channel: number, memory: ChannelMemory, tagSeed: number): Task<ClientQueue> {
-    return yield* this.#mutex.run(() => this.#openQueue(this.lease(handle), channel, memory, tagSeed));
+    return yield* this.#alone(() => this.#openQueue(this.lease(handle), channel, memory, tagSeed));
   }
 
   *closeQueue(handle: number, index: number): Task<void> {
     const lease = this.lease(handle);
-    yield* this.#mutex.run(() => this.#closeQueue(lease, this.queue(lease, index), Code.aborted));
+    yield* this.#alone(() => this.#closeQueue(lease, this.queue(lease, index), Code.aborted));
   }
 
   /** A lease's own reset: its requests end, its queues are empty, nobody else notices (R21). */
   *resetLease(handle: number, reason: string): Task<number> {
     const lease = this.lease(handle);
     lease.active = false;
-    return yield* this.#mutex.run(() => this.#resetLease(lease, reason, Code.reset));
+    return yield* this.#alone(() => this.#resetLease(lease, reason, Code.reset));
   }
 
   /**
@@ -105,36 +105,36 @@ export class Device {
    */
   *resetController(reason: string): Task<void> {
     const ended = this.#resetsEnded;
-    yield* this.#mutex.run(() => this.#resetController(reason, () => this.#resetsEnded === ended));
+    yield* this.#alone(() => this.#resetController(reason, () => this.#resetsEnded === ended));
   }
 
   /** What the ladder does last for a command that does not end, if it is still `stuck`: see `Watchdog`. */
   *recoverQueue(lease: Lease, reason: string, stuck: () => boolean): Task<void> {
-    yield* this.#mutex.run(() => this.#recoverQueue(lease, reason, stuck));
+    yield* this.#alone(() => this.#recoverQueue(lease, reason, stuck));
   }
 
   /** The device is gone: every request in flight is answered, and nothing more is asked of it. Memory is held until the device is known to be quiet. */
   *lose(reason: string): Task<void> {
     if (this.state === 'lost') return;
     this.#declareLost(reason);
-    yield* this.#mutex.run(() => this.#goDown());
+    yield* this.#alone(() => this.#goDown());
   }
 
   /** Tries to bring a lost device back; its leases go on with a new generation. True if it worked. */
   *revive(): Task<boolean> {
     if (this.state !== 'lost' || this.#backing.lost !== undefined) return false;
-    return yield* this.#mutex.run(() => this.#revive());
+    return yield* this.#alone(() => this.#revive());
   }
 
   /** Work of the server itself that needs the device open. */
   *withOpen<T>(work: () => Task<T>): Task<T> {
-    yield* this.#mutex.run(() => this.#ensureOpen());
+    yield* this.#alone(() => this.#ensureOpen());
     this.#users++;
     try {
       return yield* work();
     } finally {
       this.#users--;
-      if (this.state !== 'lost') yield* this.#mutex.run(() => this.#closeIfUnused());
+      if (this.state !== 'lost') yield* this.#alone(() => this.#closeIfUnused());
     }
   }
 
@@ -163,6 +163,15 @@ export class Device {
     while (left() && this.#clock() < deadline) yield 1;
     if (left()) yield* this.resetController(reason);
     if (left()) throw new HardwareError('lost', reason);
+  }
+
+  /** Changes of queues, one at a time. What is taken out of sight by them is waited for, too, but keeps nobody else waiting. */
+  *#alone<T>(change: () => Task<T>): Task<T> {
+    try {
+      return yield* this.#mutex.run(change);
+    } finally {
+      yield* this.driver.endViews();
+    }
   }
 
   lease(handle: number): Lease {
@@ -261,6 +270,7 @@ export class Device {
         mode: request.mode,
         kind: request.queues,
         maxQueues: request.maxQueues,
+        ringViews: request.ringViews,
         ...grant,
         generation: this.#nextGeneration(),
       });
@@ -460,7 +470,7 @@ export class Device {
     if (queue.pair !== undefined) return;
     if (queue.owner.kind === 'own') {
       if (this.#freePairs() < 1) throw new Refusal('noFreeQueue', 'queues', 'own');
-      queue.pair = yield* this.#createPair(queue.entries * 2);
+      queue.pair = yield* this.#createPair(queue.entries * 2, queue.owner.ringViews);
       return;
     }
     this.#sharedPair ??= yield* this.#createPair(SHARED_ENTRIES);
@@ -518,10 +528,10 @@ export class Device {
     while (slots.some(mine) && this.#clock() < deadline) yield 1;
   }
 
-  *#createPair(entries: number): Task<QueuePair> {
+  *#createPair(entries: number, shown?: ShownEnd): Task<QueuePair> {
     let pair: QueuePair;
     try {
-      pair = yield* this.driver.createPair(entries);
+      pair = yield* this.driver.createPair(entries, shown);
     } catch (error) {
       if (error instanceof HardwareError && error.code === 'exhausted') throw new Refusal('noFreeQueue', 'queues');
       throw error;

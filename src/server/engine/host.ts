@@ -11,6 +11,7 @@ import type {
   DeviceReport,
   EngineEvents,
   EngineHost,
+  HardwareView,
   OpenLease,
   OpenedLease,
   OpenedQueue,
@@ -120,6 +121,10 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     if (number === undefined) return;
     this.#queues.get(lease)?.delete(queue);
     this.#forget(number);
+  }
+
+  hardwareView(lease: number, queue: number): Promise<HardwareView> {
+    return this.#call('hardwareView', [lease, queue]);
   }
 
   resetLease(lease: number): Promise<number> {

@@ -1,9 +1,11 @@
 /** What an engine does for each method of the control port. Every one is a task. */
 import { Code } from '../../protocol/index.js';
 import type { DmaMemory } from '../../hw/backing.js';
+import type { ShownFile } from '../../hw/dma/index.js';
 import { COMPLETION_BYTES, SUBMISSION_BYTES } from '../../hw/nvme/index.js';
 import { HardwareError, type Task } from '../../hw/task.js';
-import { Refusal, type Rates } from './api.js';
+import { shm } from '../../native/shm.js';
+import { Refusal, type Rates, type ShownRing } from './api.js';
 import type { EngineMethods } from './control.js';
 import { TenantStatistics } from './counters.js';
 import type { Engine } from './engine.js';
@@ -79,6 +81,21 @@ export function createMethods(engine: Engine): Methods {
       const queue = device.queue(device.lease(lease), index);
       yield* device.closeQueue(lease, index);
       engine.channels[queue.channel] = undefined;
+    },
+
+    *hardwareView(handle, index) {
+      const lease = device.lease(handle);
+      const { pair } = device.queue(lease, index);
+      if (!lease.active) throw new Refusal('leaseNotActive', 'lease', handle);
+      if (pair?.view === undefined) throw new Refusal('noRingView', 'queue', index);
+      const { submissionFile, completionFile } = pair.view;
+      const submission = openRing(submissionFile, pair.entries, SUBMISSION_BYTES);
+      try {
+        return { generation: lease.generation, submission, completion: openRing(completionFile, pair.entries, COMPLETION_BYTES) };
+      } catch (error) {
+        shm().close(submission.fd);
+        throw error;
+      }
     },
 
     *resetLease(lease) {
@@ -176,4 +193,8 @@ export function createMethods(engine: Engine): Methods {
       engine.stopped = true;
     },
   };
+}
+
+function openRing(file: ShownFile, entries: number, entryBytes: number): ShownRing {
+  return { fd: file.open(), bytes: file.bytes, entries, entryBytes };
 }

@@ -6,6 +6,7 @@ import type {
   DeviceReport,
   EngineEvents,
   EngineHost,
+  HardwareView,
   OpenedLease,
   OpenedQueue,
   TenantCounters,
@@ -102,6 +103,7 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   closeLease = async (): Promise<void> => refuse('closeLease');
   openQueue = async (): Promise<OpenedQueue> => refuse('openQueue');
   closeQueue = async (): Promise<void> => refuse('closeQueue');
+  hardwareView = async (): Promise<HardwareView> => refuse('hardwareView');
   resetLease = async (): Promise<number> => refuse('resetLease');
   bindVector = async (): Promise<void> => refuse('bindVector');
   setTenant = async (): Promise<void> => {};

@@ -12,6 +12,7 @@ import {
   type DeviceState,
   type EngineEvents,
   type EngineHost,
+  type HardwareView,
   type OpenLease,
   type OpenedLease,
   type OpenedQueue,
@@ -231,6 +232,11 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     await this.#called('closeQueue', `${handle} ${queue}`);
     this.giveUp(handle, Code.aborted);
     this.#lease(handle).channels.delete(queue);
+  }
+
+  async hardwareView(handle: number, queue: number): Promise<HardwareView> {
+    await this.#called('hardwareView', `${handle} ${queue}`);
+    throw new Refusal('noRingView', 'queue', queue);
   }
 
   async resetLease(handle: number): Promise<number> {
