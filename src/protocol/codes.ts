@@ -109,10 +109,17 @@ export const CODES = {
   connectionLimit: fault(135, '', 'the server has as many connections as it may', 'try again later'),
   ringContract: fault(136, 'tail', 'the ring indices moved further than the ring is long', 'see the ring layout in docs/protocol.md'),
   noRingView: refuse(
-    145,
+    150,
     'queue',
     'the hardware rings of this queue cannot be shown',
     'open the device with own queues and ring views; where memory cannot be split further, close other queues or regions',
+  ),
+  notAnEventfd: refuse(151, 'fd', 'the descriptor is not an eventfd', 'pass what eventfd(2) returned'),
+  noSignal: refuse(
+    152,
+    'fd',
+    'the server has no more event descriptors that it can raise, or its kernel has no asynchronous I/O for it',
+    'use interrupt events of the session',
   ),
 
   // 200-249: what became of an admitted request, or of a lease.

@@ -4,7 +4,7 @@
  * It holds one thing for one client. Once the server, and the device where it reaches the file, have mapped it, it is sealed: no writable mapping comes
  * after that, no write, no other seal. Clients get descriptors that were opened for reading only.
  */
-import { closeSync, fchmodSync, ftruncateSync, openSync } from 'node:fs';
+import { fchmodSync, ftruncateSync } from 'node:fs';
 import { Seal, shm } from '../../native/shm.js';
 
 /**
@@ -39,13 +39,13 @@ export class ShownFile {
 
   /** A descriptor that can read, and nothing else. It is the caller's to close. */
   open(): number {
-    return openSync(`/proc/self/fd/${this.#fd}`, 'r');
+    return shm().openReadOnly(this.#fd);
   }
 
   /** Nothing here writes it any more. `unmapped`: nothing here maps it any more, either; only then it can be truncated. Once. */
   end(unmapped: boolean): void {
     if (unmapped && this.#end === 'truncated') ftruncateSync(this.#fd, 0);
-    closeSync(this.#fd);
+    shm().close(this.#fd);
     this.#fd = -1;
   }
 }

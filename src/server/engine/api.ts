@@ -145,6 +145,15 @@ export interface QueueChannel {
   onCompletions: () => void;
 }
 
+/**
+ * How often an event descriptor is signalled: at once when it was not for `microseconds` (0 to 1,000,000), else after them, or as soon as `events` (0 to 65,535;
+ * 0: no such number) interrupts wait. Without microseconds every interrupt is told of at once, and `events` has to be 0.
+ */
+export interface Coalescing {
+  readonly microseconds: number;
+  readonly events: number;
+}
+
 export type DeviceState = 'closed' | 'open' | 'resetting' | 'lost';
 
 export interface DeviceReport {
@@ -201,7 +210,14 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
   hardwareView(lease: number, queue: number): Promise<HardwareView>;
   /** Ends the lease's requests in flight with `reset`, empties its queues, and returns the new generation. Nobody else notices. */
   resetLease(lease: number): Promise<number>;
+  /** Events `interrupt` for the vector, or none any more. */
   bindVector(lease: number, vector: number, enable: boolean): Promise<void>;
+  /**
+   * Raises an event descriptor when the vector fires, beside the events. `fd` is taken over, also by a call that fails; -1: none any more. Binding again releases
+   * the earlier descriptor; the end of the lease releases all. Refused with `unknownVector` at or above the lease's vectors, with `notAnEventfd` for a descriptor
+   * of another kind, with `outOfRange` for coalescing that cannot be, with `noSignal` where the machine has no more of them.
+   */
+  bindVectorDescriptor(lease: number, vector: number, fd: number, coalescing?: Coalescing): Promise<void>;
   /** The grant changed: replaced as a whole; an empty list revokes. */
   replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void>;
   /** Weight and rates of a tenant as the configuration has them now; in force at once for the leases that it holds. */

@@ -12,6 +12,8 @@ export interface EngineMethods {
   hardwareView(lease: number, queue: number): HardwareView;
   resetLease(lease: number): number;
   bindVector(lease: number, vector: number, enable: boolean): void;
+  /** `signal`: an id of the addon, the engine's to end once this has succeeded; 0: none any more. */
+  bindVectorSignal(lease: number, vector: number, signal: number): void;
   replaceGrant(lease: number, shares: readonly ShareGrant[]): void;
   setTenant(tenant: number, weight: number, rates: Rates): void;
   attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): void;

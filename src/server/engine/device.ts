@@ -202,11 +202,9 @@ export class Device {
     this.domains.delete(id);
   }
 
-  /** How many queue pairs raise a hardware vector. */
-  pairsOnVector(vector: number): number {
-    let count = 0;
-    for (const pair of this.#path.tables.keys()) if (pair.vector === vector) count++;
-    return count;
+  /** One for each queue that the lease may have; none where the device has no interrupts. */
+  vectorsOf(lease: Lease): number {
+    return this.driver.facts.vectors === 0 ? 0 : lease.maxQueues;
   }
 
   report(): DeviceReport {
@@ -280,7 +278,7 @@ export class Device {
       return {
         lease: lease.handle,
         generation: lease.generation,
-        vectors: this.driver.facts.vectors === 0 ? 0 : lease.maxQueues,
+        vectors: this.vectorsOf(lease),
         maxBlocks: grant.grant.shares.map((share) => share.maxBlocks),
       };
     } catch (error) {

@@ -75,7 +75,7 @@ export class Engine {
     this.driver = new NvmeDriver(backing, { ...settings, clock });
     this.device = new Device(backing, this.driver, this.path, this.scheduler, clock, this.post, settings.leaseBase);
     this.#watchdog = new Watchdog(this.device, this.path, this.tasks, clock, this.post, settings.commandTimeout);
-    this.interrupts = new InterruptForwarder(backing.interrupts, this.post, (vector) => this.device.pairsOnVector(vector) === 1);
+    this.interrupts = new InterruptForwarder(backing.interrupts, this.post, () => this.path.tables.keys());
     this.#methods = createMethods(this);
     this.#epoll = shm().epollCreate();
     for (const fd of [signals.handles.engineWake, ...backing.descriptors]) shm().epollControl(this.#epoll, 'add', fd, Epoll.in, fd);
@@ -102,9 +102,13 @@ export class Engine {
         this.stopped = true;
       },
     );
-    while (!this.stopped) {
-      if (this.turn() === 0) this.#idle();
-      else if (this.#published) shm().yieldProcessor();
+    try {
+      while (!this.stopped) {
+        if (this.turn() === 0) this.#idle();
+        else if (this.#published) shm().yieldProcessor();
+      }
+    } finally {
+      this.interrupts.releaseAll();
     }
     this.backing.dispose();
     shm().close(this.#epoll);
@@ -136,6 +140,7 @@ export class Engine {
       device: this.device.report(),
       driver: this.driver.inspect(),
       scheduler: this.scheduler.inspect(),
+      vectors: this.interrupts.inspect(),
       tasks: this.tasks.inspect(),
       leases: [...this.device.leases.values()].map((lease) => ({
         lease: lease.handle,

@@ -9,6 +9,7 @@ import { Refusal, type Rates, type ShownRing } from './api.js';
 import type { EngineMethods } from './control.js';
 import { TenantStatistics } from './counters.js';
 import type { Engine } from './engine.js';
+import type { Lease } from './lease.js';
 import { TenantState } from './tenant-state.js';
 import { wipeWindow } from './wipe.js';
 
@@ -46,6 +47,23 @@ export function createMethods(engine: Engine): Methods {
     });
   };
 
+  /** Nothing of it is left: its vectors first, so that nobody is told of what ends with it. */
+  const endLease = function* (handle: number, code: number): Task<void> {
+    const lease = device.leases.get(handle);
+    if (lease !== undefined) engine.interrupts.release(lease);
+    yield* device.closeLease(handle, code);
+    forgetChannels();
+    device.announceFree();
+  };
+
+  const leaseWith = (handle: number, vector: number): Lease => {
+    const lease = device.lease(handle);
+    // What it binds now nobody would release.
+    if (lease.closing) throw new Refusal('leaseNotActive', 'lease', handle);
+    if (!(Number.isInteger(vector) && vector >= 0 && vector < device.vectorsOf(lease))) throw new Refusal('unknownVector', 'vector', vector);
+    return lease;
+  };
+
   return {
     *openLease(request, statistics) {
       const tenant = tenantOf(request.tenant, request.tenantName, request.weight, request.rates, statistics);
@@ -53,11 +71,7 @@ export function createMethods(engine: Engine): Methods {
     },
 
     *closeLease(handle) {
-      const lease = device.leases.get(handle);
-      if (lease !== undefined) engine.interrupts.release(lease);
-      yield* device.closeLease(handle, Code.aborted);
-      forgetChannels();
-      device.announceFree();
+      yield* endLease(handle, Code.aborted);
     },
 
     *openQueue(lease, channel, memory, tagSeed) {
@@ -103,10 +117,11 @@ export function createMethods(engine: Engine): Methods {
     },
 
     *bindVector(handle, vector, enable) {
-      const lease = device.lease(handle);
-      if (!(vector >= 0 && vector < lease.maxQueues)) throw new Refusal('unknownVector', 'vector', vector);
-      if (enable) engine.interrupts.bind(lease, vector);
-      else engine.interrupts.unbind(lease, vector);
+      engine.interrupts.tellSession(leaseWith(handle, vector), vector, enable);
+    },
+
+    *bindVectorSignal(handle, vector, signal) {
+      engine.interrupts.raise(leaseWith(handle, vector), vector, signal);
     },
 
     *replaceGrant(lease, shares) {
@@ -115,9 +130,7 @@ export function createMethods(engine: Engine): Methods {
         return;
       }
       engine.post.event('revoked', [lease, 'the grant was taken away']);
-      yield* device.closeLease(lease, Code.revoked);
-      forgetChannels();
-      device.announceFree();
+      yield* endLease(lease, Code.revoked);
     },
 
     *setTenant(index, weight, rates) {
@@ -189,7 +202,7 @@ export function createMethods(engine: Engine): Methods {
     *close(milliseconds) {
       const deadline = clock() + milliseconds;
       while (device.commandsInFlight() > 0 && clock() < deadline) yield 1;
-      for (const lease of device.leases.keys()) yield* device.closeLease(lease, Code.aborted);
+      for (const lease of device.leases.keys()) yield* endLease(lease, Code.aborted);
       engine.stopped = true;
     },
   };

@@ -106,6 +106,7 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   hardwareView = async (): Promise<HardwareView> => refuse('hardwareView');
   resetLease = async (): Promise<number> => refuse('resetLease');
   bindVector = async (): Promise<void> => refuse('bindVector');
+  bindVectorDescriptor = async (): Promise<void> => refuse('bindVectorDescriptor');
   setTenant = async (): Promise<void> => {};
   replaceGrant = async (): Promise<void> => refuse('replaceGrant');
   attachRegion = async (): Promise<void> => refuse('attachRegion');

@@ -250,6 +250,10 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     await this.#called('bindVector', `${handle} ${vector} ${enable}`);
   }
 
+  async bindVectorDescriptor(handle: number, vector: number, fd: number): Promise<void> {
+    await this.#called('bindVectorDescriptor', `${handle} ${vector} ${fd}`);
+  }
+
   async setTenant(): Promise<void> {}
 
   async replaceGrant(handle: number, shares: readonly ShareGrant[]): Promise<void> {
