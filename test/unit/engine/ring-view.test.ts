@@ -47,9 +47,10 @@ function over(backing: Backing, end: () => Promise<void>): World {
   return { world, attached };
 }
 
-async function emulated(mode: 'stepped' | 'thread', busBytes?: number): Promise<World> {
+async function emulated(mode: 'stepped' | 'thread', busBytes?: number): Promise<World & { backing: ReturnType<typeof openEmulated> }> {
   const prepared = await prepareEmulated({ mode, busBytes, namespaces: [{ bytes: 64 * MIB, blockBytes: 512 }] });
-  return over(openEmulated(prepared.handle), () => prepared.dispose());
+  const backing = openEmulated(prepared.handle);
+  return { backing, ...over(backing, () => prepared.dispose()) };
 }
 
 async function qemu(): Promise<World> {
@@ -216,6 +217,20 @@ for (const [name, isThere, open] of BACKINGS)
       expect(attached.length).toBeLessThanOrEqual(4);
     });
   });
+
+test('of a device that is lost its readers keep pages that nobody else gets', async () => {
+  const { world, backing } = await emulated('thread');
+  const a = world.tenant(1, SHOWN);
+  const view = look(world, a);
+  world.execute(a, world.request(a));
+  world.run(backing.removeDevice());
+  world.until(() => world.engine.device.state === 'lost');
+  world.run(world.methods.closeLease(a.lease.lease));
+  expect(FILES.flatMap((name) => mappingsOf(name))).toEqual([]);
+  // The submission queue's mirror is the server's alone, so that one is gone.
+  expect([view.submission, view.completion].map(({ fd }) => fstatSync(fd).size)).toEqual([0, PAGE]);
+  expect(entry(view.completion, 0)[3] >>> 16).toBe(1);
+});
 
 test('where memory cannot be split further the queue works, and its view is refused', async () => {
   const { world } = await emulated('stepped', 8 * MIB);
