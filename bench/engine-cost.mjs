@@ -47,7 +47,15 @@ answerCalls({
     const engineWake = shm().eventfd();
     const signals = new Signals({ words: new SharedArrayBuffer(256), engineWake, mainWaker: shm().createWaker(() => {}) });
     const activations = IdRing.create(64);
-    engine = new Engine(openBacking(prepared.handle), SETTINGS, new MessageChannel().port2, signals, activations, IdRing.create(64), systemClock);
+    engine = new Engine(
+      await openBacking(prepared.handle),
+      SETTINGS,
+      new MessageChannel().port2,
+      signals,
+      activations,
+      IdRing.create(64),
+      systemClock,
+    );
     const methods = createMethods(engine);
     run(engine.device.probe());
     const share = { name: 'data', namespace: 1, firstBlock: 0, blocks: 4096, access: Right.read | Right.write, operations: ALL_OPERATIONS };

@@ -29,7 +29,7 @@ answerCalls({
   async open(bytes) {
     const drives = [{ bytes: 1024 * MIB, blockBytes: BLOCK_BYTES, content: 'memory' }];
     prepared = await prepareBacking({ kind: 'qemu', drives, mdts: 7, queuePairs: 32, vectors: 33, serial: 'bench' });
-    backing = openBacking(prepared.handle);
+    backing = await openBacking(prepared.handle);
     driver = new NvmeDriver(backing, { vectorsCeiling: 64, queuePairsCeiling: 128 });
     run(driver.open());
     pair = run(driver.createPair(QUEUE_ENTRIES));

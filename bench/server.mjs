@@ -23,7 +23,7 @@ export async function withFolder(work) {
   }
 }
 
-/** The sample's configuration, but for the medium (memory, or QEMU's null device) and the number of tenants. */
+/** The sample's configuration, but for the medium (memory) and the number of tenants. */
 export function configurationFor(kind, tenants) {
   return {
     state: 'state',

@@ -71,6 +71,8 @@ export interface Interrupts {
   readonly available: number;
   /** How often each vector fired since it was enabled, counted by `poll`; counters wrap at 2^32. Length is the number enabled. */
   readonly fired: Uint32Array;
+  /** How often any of them fired, counted likewise and never started again: as long as it stays the same, so does `fired` (but for `enable` and `disable`). */
+  readonly total: number;
   /** Enables vectors 0 to `count` - 1, all at once and before the controller is enabled. */
   enable(count: number): Task<void>;
   /** Masks all, then disables. Nothing fires after it. Safe to call twice. */
@@ -90,6 +92,8 @@ export interface Backing {
    * Descriptors to wait on with epoll (EPOLLIN, level-triggered) when there is nothing to do. `poll` makes them quiet again.
    */
   readonly descriptors: readonly number[];
+  /** Memories that can be attached at a time; left out where nothing but their bytes counts. */
+  readonly memorySlots?: number;
 
   /**
    * Claims the function exclusively (R18), sizes and maps every BAR (R17), enables memory decode and bus mastering. Fails as a whole, and

@@ -1,7 +1,7 @@
-/** The worlds that a device can be in, by name: the one place that knows them all. */
+/** The worlds that a device can be in, by name: the one place that knows them all. Each is loaded when it is wanted, and of it what the thread needs. */
 import type { Backing, PreparedBacking } from './backing.js';
-import { openEmulated, prepareEmulated, type EmulatedHandle, type EmulatedOptions } from './emulated/index.js';
-import { openQemu, prepare as prepareQemu, type QemuHandle, type QemuOptions } from './qemu/index.js';
+import type { EmulatedHandle, EmulatedOptions } from './emulated/index.js';
+import type { QemuHandle, QemuOptions } from './qemu/index.js';
 
 export type BackingOptions = ({ readonly kind: 'emulated' } & EmulatedOptions) | ({ readonly kind: 'qemu' } & QemuOptions);
 
@@ -13,11 +13,27 @@ export interface BackingHandle {
 
 /** Main thread: starts what the backing needs. @throws HardwareError */
 export async function prepareBacking(options: BackingOptions): Promise<PreparedBacking<BackingHandle>> {
-  const prepared = options.kind === 'qemu' ? await prepareQemu(options) : await prepareEmulated(options);
-  return { handle: { kind: options.kind, handle: prepared.handle }, ended: prepared.ended, dispose: () => prepared.dispose() };
+  const { kind } = options;
+  const prepared = kind === 'qemu' ? await prepareQemu(options) : await prepareEmulated(options);
+  return { handle: { kind, handle: prepared.handle }, ended: prepared.ended, dispose: () => prepared.dispose() };
+}
+
+async function prepareEmulated(options: EmulatedOptions): Promise<PreparedBacking<EmulatedHandle>> {
+  const emulated = await import('./emulated/prepare.js');
+  return emulated.prepareEmulated(options);
+}
+
+async function prepareQemu(options: QemuOptions): Promise<PreparedBacking<QemuHandle>> {
+  const qemu = await import('./qemu/launch.js');
+  return qemu.prepare(options);
 }
 
 /** Engine thread: the backing itself. @throws HardwareError */
-export function openBacking({ kind, handle }: BackingHandle): Backing {
-  return kind === 'qemu' ? openQemu(handle as QemuHandle) : openEmulated(handle as EmulatedHandle);
+export async function openBacking({ kind, handle }: BackingHandle): Promise<Backing> {
+  if (kind === 'qemu') {
+    const { openQemu } = await import('./qemu/open.js');
+    return openQemu(handle as QemuHandle);
+  }
+  const { openEmulated } = await import('./emulated/open.js');
+  return openEmulated(handle as EmulatedHandle);
 }

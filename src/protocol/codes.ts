@@ -107,6 +107,18 @@ export const CODES = {
   adminOnly: refuse(133, 'type', 'only the administrator may ask for this', 'use the admin socket'),
   draining: refuse(134, '', 'the server is shutting down', 'connect again later'),
   connectionLimit: fault(135, '', 'the server has as many connections as it may', 'try again later'),
+  tooManyStrikes: refuse(
+    139,
+    'device',
+    'commands of the tenant did not end, or took resets of the controller, several times within five minutes',
+    'open the device again when five minutes have passed',
+  ),
+  deviceMemoryLimit: refuse(
+    140,
+    'bytes',
+    'the device has no room for one more region of the tenant',
+    'unmap memory, or map fewer and larger regions',
+  ),
   ringContract: fault(136, 'tail', 'the ring indices moved further than the ring is long', 'see the ring layout in docs/protocol.md'),
   noRingView: refuse(
     150,

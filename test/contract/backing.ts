@@ -342,6 +342,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
       test('fire for their own queue, and are counted by poll', async () => {
         const host = await RawNvme.start(backing, 32, 2);
         expect(Array.from(backing.interrupts.fired)).toEqual([0, 0]);
+        const before = backing.interrupts.total;
         host.submit(host.adminSubmission, nothing);
         await eventually(backing, 'interrupt of the admin queue', () => backing.interrupts.fired[0] === 1);
         expect(host.reap(host.adminCompletion).length).toBe(1);
@@ -351,6 +352,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         host.submit(pair.submission, { opcode: NvmOpcode.flush, nsid: 1 });
         await eventually(backing, 'interrupt of the I/O queue', () => backing.interrupts.fired[1] === 1);
         expect(backing.interrupts.fired[0]).toBe(3);
+        expect(backing.interrupts.total - before).toBe(4);
       });
 
       test('a masked entry keeps its message pending until it is unmasked', async () => {

@@ -86,6 +86,7 @@ describe.skipIf(!hasQemu)(`memory of ${qemuName}`, () => {
   });
 
   test('slots run out with a reason, and come back', () => {
+    expect(world.backing.memorySlots).toBe(SLOTS);
     const memories = Array.from({ length: SLOTS }, () => attach(PAGE));
     const extra = world.file(NAME, PAGE);
     expect(() => world.run(world.backing.attach(extra, PAGE))).toThrow(expect.objectContaining({ code: 'exhausted' }));

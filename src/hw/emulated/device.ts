@@ -47,6 +47,8 @@ export interface EmulatedInspection {
 
 export interface MachineEnvironment {
   readonly shape: EmulatedShape;
+  /** Of each namespace. */
+  readonly uuids: readonly Uint8Array[];
   /** Descriptors of the image files. */
   readonly images: readonly number[];
   readonly durability: Durability;
@@ -71,10 +73,10 @@ export class Machine {
   #announce = true;
 
   constructor(environment: MachineEnvironment) {
-    const { shape, clock, interrupt, removed } = environment;
+    const { shape, uuids, clock, interrupt, removed } = environment;
     this.#audit = shape.audit ? new Audit() : undefined;
     this.#bus = new Bus(interrupt, this.#audit);
-    const namespaces = shape.namespaces.map((one, index) => new Namespace(index + 1, one, makeMedia(one, environment), shape.serial));
+    const namespaces = shape.namespaces.map((one, index) => new Namespace(index + 1, one, makeMedia(one, environment), uuids[index]));
     const leave = (): void => {
       if (this.#announce) removed();
     };

@@ -4,6 +4,8 @@ import type { EmulatedShape } from './options.js';
 /** Survives a structured clone. Descriptors belong to whoever prepared the backing. */
 export interface EmulatedHandle {
   readonly shape: EmulatedShape;
+  /** Of each namespace: its UUID (`uuid.ts`). */
+  readonly uuids: readonly Uint8Array[];
   /** See `shared.ts`. */
   readonly shared: SharedArrayBuffer;
   /** Image files, in the order of their indices. */

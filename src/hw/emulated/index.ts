@@ -9,4 +9,5 @@ export type { Fault, FaultAction, FaultMatch } from './faults.js';
 export type { EmulatedHandle } from './handle.js';
 export type { HealthReadings } from './model/health.js';
 export type { EmulatedOptions, NamespaceOptions } from './options.js';
-export { openEmulated, prepareEmulated } from './prepare.js';
+export { openEmulated } from './open.js';
+export { prepareEmulated } from './prepare.js';

@@ -22,7 +22,7 @@ export interface Link {
   /** Posted; `high` counts for width 8 only. */
   writeBar(bar: number, offset: number, width: 1 | 2 | 4 | 8, low: number, high: number): void;
   attach(memory: LinkMemory): Task<void>;
-  /** Returns when the machine cannot reach the memory any more. */
+  /** Returns when the machine cannot reach the memory any more. What failed can be asked for again, before anything else is attached in the slot. */
   detach(slot: number): Task<void>;
   control(request: ControlRequest): Task<unknown>;
   /** Steps the machine, or looks at what it did. Returns how much was done. */

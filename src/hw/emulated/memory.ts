@@ -29,6 +29,7 @@ export class MemoryTable {
   readonly #link: Link;
   readonly #addresses: AddressSpace;
   readonly #attached = new Set<DmaMemory>();
+  readonly #leaving = new Set<DmaMemory>();
   readonly #freeSlots: number[] = [];
   #nextSlot = 0;
 
@@ -66,15 +67,20 @@ export class MemoryTable {
     }
   }
 
+  /** As {@link Backing.detach}. Until the machine has let go the memory stays as it is: what failed, or was given up, can be asked for again. */
   *detach(memory: DmaMemory): Task<void> {
-    if (!(memory instanceof AttachedMemory) || !this.#attached.delete(memory)) throw new HardwareError('protocol', 'the memory is not attached here');
+    if (!(memory instanceof AttachedMemory) || !this.#attached.has(memory)) throw new HardwareError('protocol', 'the memory is not attached here');
+    // Two at a time could take away what is attached in the slot next.
+    if (this.#leaving.has(memory)) throw new HardwareError('busy', 'the memory is being detached');
+    this.#leaving.add(memory);
     try {
       yield* this.#link.detach(memory.slot);
     } finally {
-      // Even if nobody waited for the machine: it lets go before it sees anything that is attached later.
-      this.#addresses.giveBack(memory.pageLow, memory.pageHigh);
-      this.#unmap(memory);
+      this.#leaving.delete(memory);
     }
+    this.#attached.delete(memory);
+    this.#addresses.giveBack(memory.pageLow, memory.pageHigh);
+    this.#unmap(memory);
   }
 
   /** Unmaps everything here; the machine is let go of by its link. */

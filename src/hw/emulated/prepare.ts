@@ -1,17 +1,15 @@
-/** The main thread's part: image files, shared memory, the durability service, the device thread. And the engine thread's entrance. */
+/** The main thread's part: image files, shared memory, the durability service, the device thread. It loads nothing of the model. */
 import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { shm } from '../../native/shm.js';
 import type { PreparedBacking } from '../backing.js';
 import { HardwareError } from '../task.js';
-import { EmulatedBacking } from './backing.js';
 import { SyncService } from './durability.js';
 import type { EmulatedHandle } from './handle.js';
 import { Images } from './images.js';
 import { type EmulatedOptions, resolveOptions } from './options.js';
-import { RemoteLink } from './remote.js';
 import { Shared, Word } from './shared.js';
-import { SteppedLink } from './stepped.js';
+import { namespaceUuid } from './uuid.js';
 
 /** How long the device thread may take to end by itself. */
 const STOP_MS = 2_000;
@@ -28,7 +26,8 @@ export async function prepareEmulated(options: EmulatedOptions = {}): Promise<Pr
   const tell = (): void => (shape.mode === 'thread' ? shared.wakeDevice() : shared.signalEngine(event));
   const service = new SyncService(shared, images.descriptors, tell);
   const waker = wanted.length === 0 ? -1 : shm().createWaker(() => service.wake());
-  const handle: EmulatedHandle = { shape, shared: shared.buffer, images: images.descriptors, event, waker };
+  const uuids = shape.namespaces.map((_, index) => namespaceUuid(shape.serial, index + 1));
+  const handle: EmulatedHandle = { shape, uuids, shared: shared.buffer, images: images.descriptors, event, waker };
   const giveBack = async (): Promise<void> => {
     if (waker >= 0) shm().closeWaker(waker);
     await service.close();
@@ -49,18 +48,6 @@ export async function prepareEmulated(options: EmulatedOptions = {}): Promise<Pr
     };
   } catch (error) {
     await giveBack();
-    throw error;
-  }
-}
-
-/** The engine thread's entrance. @throws HardwareError `busy` while another backing is open on the same handle. */
-export function openEmulated(handle: EmulatedHandle): EmulatedBacking {
-  const { words } = new Shared(handle.shared);
-  if (Atomics.compareExchange(words, Word.opened, 0, 1) !== 0) throw new HardwareError('busy', 'the backing is open already');
-  try {
-    return new EmulatedBacking(handle, handle.shape.mode === 'stepped' ? new SteppedLink(handle) : new RemoteLink(handle));
-  } catch (error) {
-    Atomics.store(words, Word.opened, 0);
     throw error;
   }
 }

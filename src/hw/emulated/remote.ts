@@ -37,8 +37,12 @@ export class RemoteLink implements Link {
   }
 
   get failure(): string | undefined {
-    if (this.#failure === undefined && Atomics.load(this.#shared.words, Word.dead) !== 0) this.#failure = 'the thread of the device model ended';
+    if (this.#failure === undefined && this.#hasEnded) this.#failure = 'the thread of the device model ended';
     return this.#failure;
+  }
+
+  get #hasEnded(): boolean {
+    return Atomics.load(this.#shared.words, Word.dead) !== 0;
   }
 
   get removed(): boolean {
@@ -78,13 +82,13 @@ export class RemoteLink implements Link {
   }
 
   *detach(slot: number): Task<void> {
-    this.#slots.delete(slot);
     try {
-      if (this.failure === undefined) yield* this.#ask(Kind.detach, slot, 0, 0);
+      yield* this.#ask(Kind.detach, slot, 0, 0);
     } catch (error) {
-      // A thread that ended reaches no memory.
-      if (this.failure === undefined) throw error;
+      // A thread that ended reaches no memory. One that only does not answer may.
+      if (!this.#hasEnded) throw error;
     }
+    this.#slots.delete(slot);
   }
 
   *control(request: ControlRequest): Task<unknown> {

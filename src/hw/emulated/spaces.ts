@@ -136,6 +136,7 @@ export class EmulatedInterrupts implements Interrupts {
   readonly #link: Link;
   /** Entries of the table, as the function's capability says. */
   readonly available: number;
+  total = 0;
   #table: MsixTable | undefined;
   #fired: Uint32Array = NONE;
   /** Readings of the link's counters when the vectors were enabled. */
@@ -187,6 +188,7 @@ export class EmulatedInterrupts implements Interrupts {
       count += (now - fired[vector]) >>> 0;
       fired[vector] = now;
     }
+    this.total += count;
     return count;
   }
 }

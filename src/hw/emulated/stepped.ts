@@ -23,6 +23,7 @@ export class SteppedLink implements Link {
     this.#event = handle.event;
     this.#machine = new Machine({
       shape: handle.shape,
+      uuids: handle.uuids,
       images: handle.images,
       durability: new SharedDurability(this.#shared, handle.waker),
       clock: systemClock,

@@ -32,6 +32,7 @@ class DeviceThread {
     this.#event = handle.event;
     this.#machine = new Machine({
       shape: handle.shape,
+      uuids: handle.uuids,
       images: handle.images,
       durability: new SharedDurability(this.#shared, handle.waker),
       clock: systemClock,

@@ -3,7 +3,7 @@ import { Epoll, shm } from '../../native/shm.js';
 import type { AttachOptions, Backing, Bar, BarInfo, DmaMemory } from '../backing.js';
 import { Command, Header, MsixTable, NO_DEVICE, readMsix, resetFunction, sizeBars } from '../pci/index.js';
 import { HardwareError, systemClock, type Clock, type Task } from '../task.js';
-import { BAR_MEMORY, BAR_PORTS, DOORBELL_SLOT, NVME_SLOT } from './address-map.js';
+import { BAR_MEMORY, BAR_PORTS, DOORBELL_SLOT, MEMORY_SLOTS, NVME_SLOT } from './address-map.js';
 import { MemoryBar, PortBar, placeBars, writeBar } from './bars.js';
 import { EcamConfigSpace, enableEcam } from './config-space.js';
 import { DOORBELL_BAR, DOORBELL_BAR_BYTES } from './doorbell.js';
@@ -30,6 +30,7 @@ interface Claimed {
 
 export class QemuBacking implements Backing {
   readonly kind = 'qemu';
+  readonly memorySlots = MEMORY_SLOTS;
   readonly description: string;
   readonly config: EcamConfigSpace;
   readonly interrupts: QemuInterrupts;

@@ -9,6 +9,7 @@ const NONE = new Uint32Array(0);
 
 export class QemuInterrupts implements Interrupts {
   readonly available: number;
+  total = 0;
   readonly #eventfds: readonly number[];
   #table: MsixTable | undefined;
   #fired: Uint32Array = NONE;
@@ -53,6 +54,7 @@ export class QemuInterrupts implements Interrupts {
     const count = shm().eventfdTake(this.#eventfds[vector]);
     if (vector >= this.#fired.length) return 0; // not enabled: QEMU signalled what it was not told to
     this.#fired[vector] += count;
+    this.total += count;
     return count;
   }
 }

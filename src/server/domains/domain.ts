@@ -15,6 +15,7 @@ import type { PinAccounts } from './pins.js';
 import type { Quarantine } from './quarantine.js';
 import { Region } from './region.js';
 import { Serial, within } from './serial.js';
+import type { DeviceSlots } from './slots.js';
 
 /** How long an engine may take to let go of a region before others stop waiting for it. The memory is kept as long as it takes. */
 const DETACH_MILLISECONDS = 5_000;
@@ -23,6 +24,7 @@ export interface DomainOptions {
   readonly number: number;
   readonly tenant: string;
   readonly pins: PinAccounts;
+  readonly slots: DeviceSlots;
   readonly quarantine: Quarantine;
   readonly log: Log;
   readonly onEnd: () => void;
@@ -86,7 +88,7 @@ export class Domain {
   /**
    * Makes a region of zeroed memory, reachable for every device that the domain has a lease on. `bytes` is rounded up to whole pages.
    *
-   * @throws {@link Refusal} `outOfRange`, `regionLimit`, `pinLimit`, or what an engine says.
+   * @throws {@link Refusal} `outOfRange`, `regionLimit`, `pinLimit`, `deviceMemoryLimit`, or what an engine says.
    */
   map(bytes: number, limits: TenantLimits, staging: boolean): Promise<Region> {
     return this.#serial.run(async () => {
@@ -161,7 +163,7 @@ export class Domain {
   }
 
   #create(bytes: number, pinLimit: number, staging: boolean): Region {
-    const { pins, number: domain, tenant } = this.#options;
+    const { pins, slots, number: domain, tenant } = this.#options;
     pins.charge(tenant, bytes, pinLimit);
     const handle = this.#handles.allocate();
     try {
@@ -173,7 +175,7 @@ export class Domain {
         this.#handles.free(handle);
         pins.release(tenant, bytes);
       };
-      return new Region({ domain, tenant, handle, bytes, staging, fd, onFreed });
+      return new Region({ domain, tenant, handle, bytes, staging, fd, slots, onFreed });
     } catch (error) {
       if (handle !== undefined) this.#handles.free(handle);
       pins.release(tenant, bytes);

@@ -1,6 +1,8 @@
 /** One memory region of a domain, and which engines can reach it. */
 import { shm } from '../../native/shm.js';
-import type { EngineHost } from '../engine/api.js';
+import { HardwareError } from '../../hw/task.js';
+import { type EngineHost, Refusal } from '../engine/api.js';
+import type { DeviceSlots } from './slots.js';
 
 export interface RegionOptions {
   readonly domain: number;
@@ -11,6 +13,7 @@ export interface RegionOptions {
   readonly staging: boolean;
   /** Memory file of `bytes`, sealed against shrinking and growing. The region closes it. */
   readonly fd: number;
+  readonly slots: DeviceSlots;
   /** Called once, when nothing of the region is left. */
   readonly onFreed: () => void;
 }
@@ -45,13 +48,17 @@ export class Region {
     return new Uint8Array(this.#buffer);
   }
 
+  /** @throws {@link Refusal} `deviceMemoryLimit` when the device has no room for it. */
   async attach(engine: EngineHost): Promise<void> {
+    const { domain, fd, tenant, slots } = this.#options;
+    slots.charge(engine, tenant, this.bytes);
     // Counted as reachable before it is: if the answer is lost, nobody frees the memory without asking.
     this.#attached.add(engine);
     try {
-      await engine.attachRegion(this.#options.domain, this.handle, this.#options.fd, this.bytes, this.#options.tenant);
+      await engine.attachRegion(domain, this.handle, fd, this.bytes, tenant);
     } catch (error) {
-      this.#attached.delete(engine);
+      this.#detached(engine);
+      if (error instanceof HardwareError && error.code === 'exhausted') throw new Refusal('deviceMemoryLimit', 'bytes', this.bytes);
       throw error;
     }
   }
@@ -59,7 +66,7 @@ export class Region {
   /** Detaches unless requests use it (`regionBusy`). */
   async detach(engine: EngineHost): Promise<void> {
     await engine.detachRegion(this.#options.domain, this.handle, false);
-    this.#attached.delete(engine);
+    this.#detached(engine);
   }
 
   /** No new request can use it from the call on; resolves when the device can no longer write there. Safe to repeat. */
@@ -74,7 +81,11 @@ export class Region {
 
   async #forceDetach(engine: EngineHost): Promise<void> {
     await engine.detachRegion(this.#options.domain, this.handle, true);
-    this.#attached.delete(engine);
+    this.#detached(engine);
+  }
+
+  #detached(engine: EngineHost): void {
+    if (this.#attached.delete(engine)) this.#options.slots.release(engine, this.#options.tenant);
   }
 
   /** Unmaps and closes the memory. Only when no engine can reach it. */

@@ -5,16 +5,20 @@ import type { Log } from '../log.js';
 import { Domain } from './domain.js';
 import { PinAccounts } from './pins.js';
 import { Quarantine } from './quarantine.js';
+import { DeviceSlots } from './slots.js';
 
 export class DomainRegistry {
   readonly pins = new PinAccounts();
+  readonly #slots: DeviceSlots;
   readonly #domains = new Map<number, Domain>();
   readonly #quarantine: Quarantine;
   readonly #log: Log;
   #last = 0;
 
-  constructor(engines: Iterable<EngineHost>, log: Log) {
+  /** `tenants`: how many the configuration has now. */
+  constructor(engines: Iterable<EngineHost>, log: Log, tenants: () => number) {
     this.#log = log;
+    this.#slots = new DeviceSlots(tenants);
     this.#quarantine = new Quarantine(log);
     for (const engine of engines) {
       engine.on('free', () => this.#quarantine.retry(engine));
@@ -28,7 +32,7 @@ export class DomainRegistry {
     const onEnd = (): void => {
       this.#domains.delete(number);
     };
-    const domain = new Domain({ number, tenant, pins: this.pins, quarantine: this.#quarantine, log: this.#log, onEnd });
+    const domain = new Domain({ number, tenant, pins: this.pins, slots: this.#slots, quarantine: this.#quarantine, log: this.#log, onEnd });
     this.#domains.set(number, domain);
     return domain;
   }

@@ -44,6 +44,8 @@ export interface DeviceFacts {
   readonly queueEntries: number;
   /** Most bytes of data in one command. */
   readonly maxTransferBytes: number;
+  /** Memories that the device can reach at a time, the server's own among them; left out where nothing but their bytes counts. */
+  readonly memorySlots?: number | undefined;
   readonly namespaces: readonly NamespaceFacts[];
   /** The backing's kind and description (R33). */
   readonly backing: string;

@@ -75,7 +75,7 @@ export class Engine {
     this.driver = new NvmeDriver(backing, { ...settings, clock });
     this.device = new Device(backing, this.driver, this.path, this.scheduler, clock, this.post, settings.leaseBase);
     this.#watchdog = new Watchdog(this.device, this.path, this.tasks, clock, this.post, settings.commandTimeout);
-    this.interrupts = new InterruptForwarder(backing.interrupts, this.post, () => this.path.tables.keys());
+    this.interrupts = new InterruptForwarder(backing.interrupts, this.post, (vector) => this.device.pairsOnVector(vector) === 1);
     this.#methods = createMethods(this);
     this.#epoll = shm().epollCreate();
     for (const fd of [signals.handles.engineWake, ...backing.descriptors]) shm().epollControl(this.#epoll, 'add', fd, Epoll.in, fd);
@@ -149,7 +149,7 @@ export class Engine {
         active: lease.active,
         inFlight: lease.inFlight,
         abandoned: lease.abandoned,
-        strikes: lease.strikes,
+        strikes: lease.tenant.strikes(this.clock()),
         queues: lease.queues.map((queue) => queue && { queue: queue.queue, entries: queue.entries, inFlight: queue.count, pair: queue.pair?.id }),
       })),
       domains: [...this.device.domains].map(([id, domain]) => ({
@@ -169,6 +169,7 @@ export class Engine {
       queuePairs: nvme.queuePairs,
       queueEntries: nvme.queueEntries,
       maxTransferBytes: nvme.maxTransferBytes,
+      memorySlots: this.backing.memorySlots,
       namespaces: nvme.namespaces,
       backing: this.backing.kind,
       description: this.backing.description,

@@ -2,6 +2,8 @@
  * Tells leases when their vectors fire: their session (R06), an event descriptor of theirs (R10), or both. A queue pair of a lease's own has a vector of its
  * own, and its MSI-X messages are counted. Where queues of several leases share a vector, a lease hears of the completions that are its own, and of nobody
  * else's.
+ *
+ * A turn of the engine on which nothing fired and nothing completed costs nothing, however many vectors are bound.
  */
 import type { Interrupts } from '../../hw/backing.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
@@ -10,9 +12,6 @@ import type { ClientQueue } from './client-queue.js';
 import type { EnginePost } from './control.js';
 import type { Lease } from './lease.js';
 
-/** Of an MSI-X table (PCI Local Bus 3.0, 6.8.2). */
-const MOST_VECTORS = 2_048;
-
 interface Binding {
   readonly lease: Lease;
   readonly vector: number;
@@ -20,27 +19,31 @@ interface Binding {
   session: boolean;
   /** Signal of the addon for the descriptor that is raised, or 0. It is ended here. */
   signal: number;
-  /** The hardware vector that stands for it, or -1 where that is not the lease's alone; which counters it has; and the count last told of. */
-  hardware: number;
-  counters: Uint32Array | undefined;
+  /** The queue pair whose messages are counted; undefined while completions are. */
+  pair: QueuePair | undefined;
+  /** Hardware counter of the pair's vector that was last told of. */
   known: number;
-  /** Turns with completions since, where the hardware's count is not the lease's alone. */
+  /** Turns with completions since the last that was told. */
   turns: number;
+  /** To be looked at on this turn. */
+  changed: boolean;
 }
 
 export class InterruptForwarder {
   readonly #interrupts: Interrupts;
   readonly #post: EnginePost;
-  readonly #pairs: () => Iterable<QueuePair>;
-  readonly #bindings: Binding[] = [];
-  /** Of each hardware vector: queue pairs that raise it. */
-  readonly #raisedBy = new Uint16Array(MOST_VECTORS);
+  readonly #isAlone: (hardwareVector: number) => boolean;
+  /** Of each lease handle, by vector. */
+  readonly #bindings = new Map<number, (Binding | undefined)[]>();
+  readonly #changed: Binding[] = [];
+  /** Messages of the hardware that were looked at. */
+  #total = 0;
 
-  /** `pairs`: the queue pairs that there are. */
-  constructor(interrupts: Interrupts, post: EnginePost, pairs: () => Iterable<QueuePair>) {
+  /** `isAlone` says whether one queue pair alone uses a hardware vector. */
+  constructor(interrupts: Interrupts, post: EnginePost, isAlone: (hardwareVector: number) => boolean) {
     this.#interrupts = interrupts;
     this.#post = post;
-    this.#pairs = pairs;
+    this.#isAlone = isAlone;
   }
 
   /** Tells the session from now on, or not any more. */
@@ -59,20 +62,19 @@ export class InterruptForwarder {
   }
 
   /** Every binding of a lease that ends. */
-  release(lease: Lease): void {
-    for (const binding of this.#bindings.filter((one) => one.lease === lease)) {
-      binding.session = false;
-      this.raise(lease, binding.vector, 0);
-    }
+  release(lease: number): void {
+    for (const binding of this.#bindings.get(lease) ?? []) if (binding !== undefined && binding.signal !== 0) shm().signalEnd(binding.signal);
+    this.#bindings.delete(lease);
   }
 
   /** Every binding, at the end of the engine. */
   releaseAll(): void {
-    for (const { lease } of [...this.#bindings]) this.release(lease);
+    for (const lease of [...this.#bindings.keys()]) this.release(lease);
   }
 
   inspect(): unknown {
-    return this.#bindings.map(({ lease, vector, session, signal }) => ({
+    const bound = [...this.#bindings.values()].flat().filter((binding) => binding !== undefined);
+    return bound.map(({ lease, vector, session, signal }) => ({
       lease: lease.handle,
       vector,
       session,
@@ -82,55 +84,82 @@ export class InterruptForwarder {
 
   /** Completions of this queue were shown to its client. */
   completed(queue: ClientQueue): void {
-    for (const binding of this.#bindings) if (binding.lease === queue.owner && binding.vector === queue.queue) binding.turns++;
+    const binding = this.#bindings.get(queue.lease)?.[queue.queue];
+    if (binding === undefined) return;
+    binding.turns++;
+    this.#mark(binding);
   }
 
-  /** Tells what fired since the last turn. Costs nothing while nobody has bound a vector. */
+  /** Tells what fired since the last turn. */
   turn(): void {
-    if (this.#bindings.length === 0) return;
-    this.#countPairs();
-    for (const binding of this.#bindings) {
-      const count = this.#firedSince(binding);
-      binding.turns = 0;
+    const { total } = this.#interrupts;
+    if (total !== this.#total) {
+      this.#total = total;
+      this.#markFired();
+    }
+    if (this.#changed.length === 0) return;
+    for (const binding of this.#changed) {
+      binding.changed = false;
+      const count = this.#take(binding);
       if (count === 0) continue;
       if (binding.session) this.#post.event('interrupt', [binding.lease.handle, binding.vector, count]);
       if (binding.signal !== 0) shm().signalRaise(binding.signal, count);
     }
-  }
-
-  #firedSince(binding: Binding): number {
-    const { fired } = this.#interrupts;
-    const hardware = this.#hardware(binding.lease, binding.vector);
-    // A queue pair that is new, or interrupts that were enabled again: what was counted before is not of this vector.
-    const isNew = hardware !== binding.hardware || fired !== binding.counters;
-    binding.hardware = hardware;
-    binding.counters = fired;
-    if (hardware < 0) return binding.turns;
-    const count = isNew ? binding.turns : (fired[hardware] - binding.known) >>> 0;
-    binding.known = fired[hardware];
-    return count;
+    this.#changed.length = 0;
   }
 
   #binding(lease: Lease, vector: number): Binding {
-    const bound = this.#bindings.find((one) => one.lease === lease && one.vector === vector);
-    if (bound !== undefined) return bound;
-    const binding: Binding = { lease, vector, session: false, signal: 0, hardware: -1, counters: undefined, known: 0, turns: 0 };
-    this.#bindings.push(binding);
-    return binding;
-  }
-
-  #countPairs(): void {
-    this.#raisedBy.fill(0, 0, this.#interrupts.fired.length);
-    for (const { vector } of this.#pairs()) if (vector >= 0) this.#raisedBy[vector]++;
+    const bindings = this.#bindings.get(lease.handle) ?? [];
+    this.#bindings.set(lease.handle, bindings);
+    const pair = this.#countedPair(lease, vector);
+    const known = pair === undefined ? 0 : this.#interrupts.fired[pair.vector];
+    return (bindings[vector] ??= { lease, vector, session: false, signal: 0, pair, known, turns: 0, changed: false });
   }
 
   #dropUnused(binding: Binding): void {
-    if (!binding.session && binding.signal === 0) this.#bindings.splice(this.#bindings.indexOf(binding), 1);
+    if (binding.session || binding.signal !== 0) return;
+    const bindings = this.#bindings.get(binding.lease.handle);
+    if (bindings !== undefined) bindings[binding.vector] = undefined;
   }
 
-  /** The hardware vector that stands for a lease's vector, or -1 where it is not the lease's alone. */
-  #hardware(lease: Lease, vector: number): number {
-    const hardware = lease.queues[vector]?.pair?.vector ?? -1;
-    return lease.kind === 'own' && hardware >= 0 && hardware < this.#interrupts.fired.length && this.#raisedBy[hardware] === 1 ? hardware : -1;
+  #mark(binding: Binding): void {
+    if (binding.changed) return;
+    binding.changed = true;
+    this.#changed.push(binding);
+  }
+
+  #markFired(): void {
+    const { fired } = this.#interrupts;
+    for (const bindings of this.#bindings.values()) {
+      for (const binding of bindings) {
+        if (binding?.pair !== undefined && fired[binding.pair.vector] !== binding.known) this.#mark(binding);
+      }
+    }
+  }
+
+  /** How often it fired since it was last asked. */
+  #take(binding: Binding): number {
+    const { turns, lease, vector } = binding;
+    if (this.#bindings.get(lease.handle)?.[vector] !== binding) return 0;
+    binding.turns = 0;
+    const pair = this.#countedPair(lease, vector);
+    const fired = pair === undefined ? 0 : this.#interrupts.fired[pair.vector];
+    if (pair === undefined || pair !== binding.pair) {
+      // Messages before its first completion may be those of the vector's earlier user.
+      binding.pair = turns > 0 ? pair : undefined;
+      binding.known = fired;
+      return turns;
+    }
+    // Counters start again when interrupts are enabled again.
+    const count = fired >= binding.known ? fired - binding.known : fired;
+    binding.known = fired;
+    return count;
+  }
+
+  /** The queue pair whose messages stand for a lease's vector, or undefined where the hardware vector is not the lease's alone. */
+  #countedPair(lease: Lease, vector: number): QueuePair | undefined {
+    const pair = lease.kind === 'own' ? lease.queues[vector]?.pair : undefined;
+    if (pair === undefined || pair.vector < 0 || pair.vector >= this.#interrupts.fired.length) return undefined;
+    return this.#isAlone(pair.vector) ? pair : undefined;
   }
 }

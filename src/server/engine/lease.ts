@@ -34,8 +34,6 @@ export class Lease {
   inFlight = 0;
   /** Requests that were given up but that the device may still be working on. They hold their memory. */
   abandoned = 0;
-  /** Commands of this lease that timed out and did not end by an abort. */
-  strikes = 0;
   readonly queues: (ClientQueue | undefined)[] = [];
 
   constructor(
@@ -58,8 +56,10 @@ export class Lease {
     this.generation = fields.generation;
   }
 
-  /** Every entry that was written before is stale from now on. */
-  nextGeneration(): void {
-    this.generation = (this.generation + 1) >>> 0;
+  /**
+   * Counts against the tenant that a command did not even end by an abort, or that it took a controller reset. Whoever holds the device alone harms nobody.
+   */
+  strike(now: number): void {
+    if (this.mode === 'shared') this.tenant.strike(now);
   }
 }

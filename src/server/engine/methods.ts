@@ -49,8 +49,7 @@ export function createMethods(engine: Engine): Methods {
 
   /** Nothing of it is left: its vectors first, so that nobody is told of what ends with it. */
   const endLease = function* (handle: number, code: number): Task<void> {
-    const lease = device.leases.get(handle);
-    if (lease !== undefined) engine.interrupts.release(lease);
+    engine.interrupts.release(handle);
     yield* device.closeLease(handle, code);
     forgetChannels();
     device.announceFree();

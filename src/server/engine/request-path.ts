@@ -94,7 +94,7 @@ export class RequestPath implements CompletionSink {
     if (queue === undefined) {
       asker.owner.abandoned--;
     } else {
-      const code = status === Status.success ? Code.ok : codeOf(status, timedOut);
+      const code = status === Status.success ? Code.ok : codeOf(status, timedOut ? Code.timeout : table.endCode);
       this.answer(table, slot, pair.submittedAt[slot], code, code === Code.deviceError ? status : 0);
     }
     table.asker[slot] = undefined;
@@ -321,9 +321,9 @@ export class RequestPath implements CompletionSink {
   }
 }
 
-/** What a client is told of a device status other than success. */
-function codeOf(status: number, timedOut: boolean): number {
+/** What a client is told of a device status other than success; `endCode` when the device did not do it because it was told so. */
+function codeOf(status: number, endCode: number): number {
   if (status === Status.compareFailure) return Code.compareFailed;
-  if (status === Status.abortRequested || status === Status.abortedQueueDeleted) return timedOut ? Code.timeout : Code.reset;
+  if (status === Status.abortRequested || status === Status.abortedQueueDeleted) return endCode;
   return Code.deviceError;
 }

@@ -2,6 +2,7 @@
  * Who asked for the command in each slot of a queue pair, and what it holds until it ends. Kept in one place, in flat arrays, with nothing that points
  * into client memory.
  */
+import { Code } from '../../protocol/index.js';
 import type { ClientQueue } from './client-queue.js';
 
 /** Of each slot, words that only the answer needs; in one array, because that is what the hot path touches. */
@@ -36,6 +37,8 @@ export class RequestTable {
   readonly follower: Int32Array;
   /** Slot of the last flush that the device was not told of yet, or -1; another flush of the same queue and namespace joins it. */
   unrungFlush = -1;
+  /** What requests are told whose commands the device ends because their queue is deleted or they are aborted. */
+  endCode: number = Code.reset;
   /** 1 while the request is being given up after a timeout. */
   readonly timedOut: Uint8Array;
 

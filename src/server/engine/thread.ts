@@ -8,9 +8,9 @@ import { failureOf } from './failure.js';
 import { IdRing } from './id-ring.js';
 import { Signals } from './signals.js';
 
-function serve({ start, port }: { start: EngineStart; port: MessagePort }): void {
+async function serve({ start, port }: { start: EngineStart; port: MessagePort }): Promise<void> {
   try {
-    const backing = openBacking(start.backing);
+    const backing = await openBacking(start.backing);
     const engine = new Engine(
       backing,
       start.settings,
@@ -27,4 +27,4 @@ function serve({ start, port }: { start: EngineStart; port: MessagePort }): void
   port.close();
 }
 
-parentPort?.once('message', serve);
+parentPort?.once('message', (message) => void serve(message));

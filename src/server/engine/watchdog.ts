@@ -1,6 +1,6 @@
 /**
  * Looks after commands that do not end and a controller that does not work. The ladder for a command: abort it; then delete that lease's queues; then
- * reset the controller. One tenant's timeout never ends another's work on the shared queue: there the command keeps its memory, and a lease that causes
+ * reset the controller. One tenant's timeout never ends another's work on the shared queue: there the command keeps its memory, and a tenant that causes
  * several is put out.
  */
 import { Code } from '../../protocol/index.js';
@@ -8,6 +8,7 @@ import type { QueuePair } from '../../hw/nvme/index.js';
 import { HardwareError, type Clock, type Task } from '../../hw/task.js';
 import type { EnginePost } from './control.js';
 import type { Device } from './device.js';
+import type { Lease } from './lease.js';
 import type { RequestPath } from './request-path.js';
 import type { Tasks } from './tasks.js';
 
@@ -15,8 +16,6 @@ const SCAN_MS = 50;
 const HEALTH_MS = 1_000;
 const SETTLE_MS = 1_000;
 const REVIVE_MS = 2_000;
-/** Commands that do not even end by an abort, before a lease on the shared queue is put out. */
-const MAX_STRIKES = 3;
 /** Part of a shared queue pair that commands may hold that were given up and do not end, before the controller is reset. */
 const MAX_GIVEN_UP = 0.25;
 
@@ -52,6 +51,7 @@ export class Watchdog {
     if (now >= this.#nextScan) {
       this.#nextScan = now + SCAN_MS;
       for (const pair of this.#path.tables.keys()) this.#scan(pair, now);
+      for (const lease of this.#device.leases.values()) if (lease.tenant.isOut(now) && !lease.closing) this.#putOut(lease);
     }
     if (now >= this.#nextHealth && !this.#checking) {
       this.#nextHealth = now + (this.#device.state === 'lost' ? REVIVE_MS : HEALTH_MS);
@@ -75,10 +75,13 @@ export class Watchdog {
     let given = 0;
     for (let slot = 0; slot < pair.capacity; slot++) {
       if (pair.inFlight[slot] !== 1 || now - pair.submittedAt[slot] < this.#timeout) continue;
-      if (table.queue[slot] === undefined) given++;
-      if (table.timedOut[slot] === 1 || table.queue[slot] === undefined) continue;
+      // An own queue is deleted with all that its lease gave up; that may be under way just now, and is nobody else's business.
+      if (table.queue[slot] === undefined && table.asker[slot]?.owner.kind !== 'own') given++;
+      if (table.timedOut[slot] === 1) continue;
       table.timedOut[slot] = 1;
-      this.#start('timeout', this.#climb(pair, slot));
+      // One that its client gave up, by a reset or an end, counts like one that was waited for.
+      if (table.queue[slot] === undefined) table.asker[slot]?.owner.strike(now);
+      else this.#start('timeout', this.#climb(pair, slot));
     }
     if (given > pair.capacity * MAX_GIVEN_UP && !pair.closed) {
       this.failed(new HardwareError('timeout', `${given} commands of queue ${pair.id} that were given up do not end`));
@@ -99,21 +102,23 @@ export class Watchdog {
       while (stuck() && this.#clock() < deadline) yield 5;
     } catch (error) {
       if (!(error instanceof HardwareError)) throw error;
-      if (stuck()) yield* this.#device.resetController(`an abort got no answer: ${error.message}`);
+      if (stuck() && (yield* this.#device.resetController(`an abort got no answer: ${error.message}`))) lease.strike(this.#clock());
       return;
     }
     if (!stuck() || lease.closing) return;
     if (lease.kind === 'own') {
-      const { resets } = this.#device;
       yield* this.#device.recoverQueue(lease, 'a command did not end', stuck);
-      // It took a reset of everybody's controller.
-      if (this.#device.resets === resets || lease.mode === 'exclusive') return;
     } else {
       this.#path.abandon(pair, slot, Code.timeout);
+      lease.strike(this.#clock());
     }
-    if (++lease.strikes < MAX_STRIKES) return;
-    this.#post.event('revoked', [lease.handle, 'its commands do not end']);
-    yield* this.#device.closeLease(lease.handle, Code.revoked);
+  }
+
+  #putOut(lease: Lease): void {
+    lease.active = false;
+    lease.closing = true;
+    this.#post.event('revoked', [lease.handle, 'commands of the tenant do not end']);
+    this.#start('revoke', this.#device.closeLease(lease.handle, Code.revoked));
   }
 
   *#check(): Task<void> {

@@ -9,7 +9,7 @@ const STEP_TIMEOUT_MS = 30_000;
 /** A controller reset takes the queue pair away: the wipe goes on with another, so many times. */
 const MAX_ATTEMPTS = 16;
 
-/** Writes zeroes over the window, with a queue pair of its own. @throws HardwareError when the device cannot, or fails. */
+/** Writes zeroes over the window, with the queue pair that is kept for the server. @throws HardwareError when the device cannot, or fails. */
 export function* wipeWindow(
   device: Device,
   clock: Clock,
@@ -26,29 +26,28 @@ export function* wipeWindow(
     const facts = driver.facts.namespaces.find(({ id }) => id === namespace);
     if (facts === undefined) throw new HardwareError('absent', `the device has no namespace ${namespace}`);
     let done = 0;
-    for (let attempt = 1; ; attempt++) {
-      const pair = yield* driver.createPair(2);
-      try {
-        while (done < blocks) {
-          const at = firstBlock + done;
-          const step = Math.min(STEP_BYTES / facts.blockBytes, blocks - done);
-          yield* execute(pair, clock, `wiping at block ${at}`, () => {
-            submitWriteZeroes(pair, namespace, at, step, false, clock());
-          });
-          done += step;
-          progress(done);
-        }
-        // What is told to be wiped must be so after a loss of power, too.
-        yield* execute(pair, clock, 'flushing what was wiped', () => {
-          submitFlush(pair, namespace, clock());
+    const attempt = function* (pair: QueuePair): Task<void> {
+      while (done < blocks) {
+        const at = firstBlock + done;
+        const step = Math.min(STEP_BYTES / facts.blockBytes, blocks - done);
+        yield* execute(pair, clock, `wiping at block ${at}`, () => {
+          submitWriteZeroes(pair, namespace, at, step, false, clock());
         });
+        done += step;
+        progress(done);
+      }
+      // What is told to be wiped must be so after a loss of power, too.
+      yield* execute(pair, clock, 'flushing what was wiped', () => {
+        submitFlush(pair, namespace, clock());
+      });
+    };
+    for (let attempts = 1; ; attempts++) {
+      let used: QueuePair | undefined;
+      try {
+        yield* device.withPair(2, (pair) => attempt((used = pair)));
         return;
       } catch (error) {
-        if (!pair.closed || attempt === MAX_ATTEMPTS) throw error;
-        while (device.state === 'resetting') yield 1;
-      } finally {
-        yield* driver.deletePair(pair);
-        driver.releasePair(pair);
+        if (used?.closed !== true || attempts === MAX_ATTEMPTS) throw error;
       }
     }
   });

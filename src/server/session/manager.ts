@@ -66,7 +66,7 @@ export class SessionManager {
     const { engines, directory, limits, log, audit, serverVersion } = options;
     this.#options = options;
     this.gate = new Gate(limits);
-    this.domains = new DomainRegistry(engines.values(), log);
+    this.domains = new DomainRegistry(engines.values(), log, () => directory().all.length);
     this.#services = {
       engines,
       directory,

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { violations, type Fault } from '../../../src/hw/emulated/index.js';
 import type { Task } from '../../../src/hw/task.js';
-import { Code, Operation } from '../../../src/protocol/index.js';
+import { Code, Operation, type CompletionFields } from '../../../src/protocol/index.js';
 import { createChannelMemory } from '../../../src/server/engine/channel.js';
 import { EngineWorld, REGION_BYTES, type Tenant } from '../../support/engine-world.js';
 
@@ -134,7 +134,7 @@ test('every flush that waits for a hanging one is answered', async () => {
 });
 
 test('commands that nobody waits for any more do not fill the shared queue pair for good', async () => {
-  world = await EngineWorld.create({}, { commandTimeout: 30 });
+  world = await EngineWorld.create({}, { commandTimeout: 2_000 });
   const stays = world.tenant(2, { queues: 'shared' });
   setFaults(drop({ queue: 'io', opcode: 8 }));
   const a = world.tenant(1, { queues: 'shared', entries: 128 });
@@ -142,6 +142,7 @@ test('commands that nobody waits for any more do not fill the shared queue pair 
   world.until(() => world.engine.device.commandsInFlight() === 100);
   world.run(world.methods.closeLease(a.lease.lease));
   expect(world.engine.device.commandsInFlight()).toBe(100);
+  world.skew += 2_000;
   world.until(() => world.engine.device.commandsInFlight() === 0);
   world.until(() => world.engine.device.state === 'open' && world.engine.device.lease(stays.lease.lease).active);
   expect(world.engine.device.resets).toBe(1);
@@ -175,12 +176,32 @@ test('a grant is replaced although a command on the shared queue never ends', as
   works(a);
 });
 
+test('a request of an own queue is answered only after its queue was deleted: its write cannot land after one of another queue', async () => {
+  world = await EngineWorld.create();
+  const a = world.tenant(1);
+  setFaults(drop({ queue: 'io', nth: 1 }));
+  world.submit(a, world.request(a));
+  world.until(() => world.engine.device.commandsInFlight() === 1);
+  const closing = start(world.methods.closeQueue(a.lease.lease, a.queue));
+  const answers: CompletionFields[] = [];
+  while (!closing.ended) {
+    expect(answers).toEqual([]);
+    turn(1);
+    if (!closing.ended) answers.push(...world.take(a));
+  }
+  answers.push(...world.take(a));
+  expect(answers.map(({ code }) => code)).toEqual([Code.aborted]);
+});
+
 test('many commands of an own queue that hang are one reset of the lease', async () => {
   world = await EngineWorld.create({}, { commandTimeout: 30 });
   const [a, b] = [world.tenant(1), world.tenant(2)];
   setFaults(drop({ queue: 'io' }));
   const answers = world.execute(a, ...Array.from({ length: 40 }, () => world.request(a)));
   expect(new Set(answers.map(({ code }) => code))).toEqual(new Set([Code.timeout]));
+  // The watchdog looks while the queue is being deleted.
+  expect(world.engine.device.lease(a.lease.lease).active).toBe(false);
+  world.skew += 100;
   setFaults();
   world.until(() => world.engine.device.lease(a.lease.lease).active);
   world.skew += 3_000;

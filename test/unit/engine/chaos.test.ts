@@ -9,6 +9,7 @@ import type { Task } from '../../../src/hw/task.js';
 import { shm } from '../../../src/native/shm.js';
 import { Code, Operation, codeName, type CompletionFields } from '../../../src/protocol/index.js';
 import { Channel, createChannelMemory } from '../../../src/server/engine/channel.js';
+import type { ClientQueue } from '../../../src/server/engine/client-queue.js';
 import { createStatisticsMemory } from '../../../src/server/engine/counters.js';
 import { Random } from '../../oracle/random.js';
 import { EngineWorld } from '../../support/engine-world.js';
@@ -59,6 +60,8 @@ class Actor {
   readonly blocks = new Int16Array(SHARE_BLOCKS);
   readonly blocksBusy = new Uint8Array(SHARE_BLOCKS);
   sequence = 1;
+  /** What happened, for whoever looks into a failure. */
+  readonly history: { readonly what: string; readonly lba?: number; readonly blocks?: number }[] = [];
 
   constructor(index: number) {
     this.index = index;
@@ -90,6 +93,7 @@ class Chaos {
       what,
       task,
       (value) => {
+        for (const one of actor === undefined ? this.actors : [actor]) one.history.push({ what });
         this.count(what);
         if (actor !== undefined) actor.busy = false;
         then(value);
@@ -119,13 +123,15 @@ class Chaos {
     engine.turn();
     for (const one of this.actors) for (const queue of one.queues) this.take(one, queue);
     this.check();
-    // What a session does when the engine puts a lease out.
-    for (const [event, lease] of world.events()) {
-      if (event !== 'revoked') continue;
-      const put = this.actors.find((one) => one.lease === lease);
-      if (put !== undefined && !put.busy) this.closeLease(put);
-    }
+    this.obey();
   }
+
+  /** What a session does when the engine puts a lease out, as soon as it has time. */
+  obey(): void {
+    for (const [event, lease] of this.world.events()) if (event === 'revoked') this.putOut.add(lease);
+    for (const actor of this.actors) if (!actor.busy && this.putOut.delete(actor.lease)) this.closeLease(actor);
+  }
+  readonly putOut = new Set<number>();
 
   submit(actor: Actor): void {
     const { random, world } = this;
@@ -176,6 +182,7 @@ class Chaos {
     this.count(codeName(code) ?? String(code));
     const { operation, lba, blocks, value, region, slot } = pending;
     actor.blocksBusy.fill(0, lba, lba + blocks);
+    actor.history.push({ what: `${operation} of ${value} on queue ${queue.number}: ${codeName(code)}`, lba, blocks });
     const writes = operation === Operation.write || operation === Operation.writeZeroes;
     const uncertain = code >= Code.timeout;
     if (code === Code.ok && operation === Operation.read) this.verify(actor, pending);
@@ -195,7 +202,11 @@ class Chaos {
       if (!bytes.every((byte) => byte === first)) throw new Error(`block ${lba + block} of tenant ${actor.index} is torn`);
       const known = actor.blocks[lba + block];
       const own = first === 0 || (first >> 6 === actor.index && first !== 0xff);
-      if (known >= 0 ? first !== known : !own) throw new Error(`block ${lba + block} of tenant ${actor.index}: ${first}, not ${known}`);
+      if (known >= 0 ? first !== known : !own) {
+        const about = actor.history.filter((one) => one.lba === undefined || (one.lba <= lba + block && lba + block < one.lba + (one.blocks ?? 0)));
+        const story = about.slice(-40).map(({ what }) => what);
+        throw new Error(`block ${lba + block} of tenant ${actor.index} (${actor.kind}): ${first}, not ${known}. ${story.join('; ')}`);
+      }
     }
     this.count('verified');
   }
@@ -378,7 +389,7 @@ class Chaos {
     if (this.broken !== undefined) throw this.broken as Error;
     for (const end of this.finished.splice(0)) end();
     const { device, path } = this.world.engine;
-    const waiting = new Map<object, number>();
+    const waiting = new Map<ClientQueue, number>();
     const abandoned = new Map<object, number>();
     const onRegion = new Map<object, Map<number, number>>();
     const more = <Key>(map: Map<Key, number>, key: Key): void => void map.set(key, (map.get(key) ?? 0) + 1);
@@ -405,7 +416,9 @@ class Chaos {
     const ofTenant = new Map<object, number>();
     for (const lease of device.leases.values()) {
       let sum = 0;
-      for (const queue of lease.queues) {
+      // A queue that is being closed is the lease's no more, and its requests are not answered yet.
+      const closing = [...waiting.keys()].filter((queue) => queue.owner === lease && !lease.queues.includes(queue));
+      for (const queue of [...lease.queues, ...closing]) {
         if (queue === undefined) continue;
         sum += queue.count;
         if (queue.count !== (waiting.get(queue) ?? 0)) throw new Error(`queue ${queue.queue}: count ${queue.count}, in tables ${waiting.get(queue)}`);
@@ -445,6 +458,7 @@ class Chaos {
       }
       for (const actor of this.actors) for (const queue of actor.queues) this.take(actor, queue);
       this.check();
+      this.obey();
       const busy = engine.tasks.inspect();
       if (
         turn > 1_200 &&
@@ -459,6 +473,8 @@ class Chaos {
           `it does not come to rest: ${outstanding()} requests, ${engine.device.state}, ${busy.join()}; ${JSON.stringify(engine.inspect())}`,
         );
     }
+    // The strikes of the round are forgiven: everybody is let in again.
+    world.skew += 5 * 60_000;
     for (const pair of engine.path.tables.keys()) expect(pair.room).toBe(pair.capacity);
     for (const memory of this.freed) expect(memory.every((byte) => byte === FREED)).toBe(true);
     for (const { memory } of this.actors.flatMap(({ regions }) => regions)) memory.fill(0);

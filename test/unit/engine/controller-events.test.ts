@@ -58,7 +58,7 @@ test('fatal status is found out and mended by a reset, after which every lease g
   }
 });
 
-test('a lease whose commands do not end is put out of the shared queue, and the others go on', async () => {
+test('a tenant whose commands do not end is put out of the shared queue, and the others go on', async () => {
   world = await EngineWorld.create({ faults: [{ match: { queue: 'io', opcode: 1 }, action: { kind: 'drop' } }] }, { commandTimeout: 30 });
   const bad = world.tenant(1, { queues: 'shared' });
   const good = world.tenant(2, { queues: 'shared' });
@@ -69,6 +69,6 @@ test('a lease whose commands do not end is put out of the shared queue, and the 
     told.push(...world.events());
     return told.length > 0 && !world.engine.device.leases.has(bad.lease.lease);
   });
-  expect(told).toContainEqual(['revoked', bad.lease.lease, 'its commands do not end']);
+  expect(told).toContainEqual(['revoked', bad.lease.lease, 'commands of the tenant do not end']);
   expect(world.execute(good, world.request(good))[0].code).toBe(Code.ok);
 });

@@ -150,7 +150,8 @@ describe('leases', () => {
 
   test('own queue pairs are refused when none is free, and come back with their lease (R34)', async () => {
     await world.end();
-    world = await EngineWorld.create({ queuePairs: 3 });
+    // One is kept for shared queues, and one for the server.
+    world = await EngineWorld.create({ queuePairs: 4 });
     const [a, b] = [world.tenant(1), world.tenant(2)];
     expect(() => world.openLease(3)).toThrow('noFreeQueue');
     const c = world.tenant(3, { queues: 'shared' });

@@ -145,3 +145,28 @@ test('a wiped window reads as zeros, and its neighbours are untouched', async ()
     b.memory.fill(0xee);
   }
 });
+
+test('a window is wiped although leases have every queue pair that they can have, and wipes take turns', async () => {
+  world = await EngineWorld.create({ queuePairs: 4 });
+  const holder = world.tenant(1);
+  world.tenant(2, { queues: 'shared' });
+  const full = (): void => expect(() => world.openQueue(holder.lease.lease, 16)).toThrow('noFreeQueue');
+  world.openQueue(holder.lease.lease, 16);
+  full();
+  const wiped: number[] = [];
+  let steps = 0;
+  for (const first of [10_000, 50_000]) {
+    world.engine.tasks.start(
+      'wipe',
+      world.methods.wipe(1, first, 20_000, () => steps++),
+      () => wiped.push(first),
+      () => wiped.push(-1),
+    );
+  }
+  world.until(() => steps > 0);
+  full();
+  world.until(() => wiped.length === 2);
+  expect(wiped).toEqual([10_000, 50_000]);
+  full();
+  world.execute(holder, world.request(holder));
+});

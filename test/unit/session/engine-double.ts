@@ -102,7 +102,7 @@ interface LeaseDouble extends OpenLease {
 
 export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHost {
   readonly name: string;
-  readonly facts: DeviceFacts = {
+  facts: DeviceFacts = {
     class: 'nvme',
     model: 'double',
     serial: '1',

@@ -115,7 +115,7 @@ describe('leases', () => {
     expect(await client.refusal('openDevice', SHARED)).toEqual({ name: 'deviceUnavailable', field: 'device', value: 'nvme0' });
     world.engine.failing.clear();
     world.engine.failing.set('attachRegion', new HardwareError('exhausted', 'no addresses are left'));
-    expect(await client.refusal('openDevice', SHARED)).toMatchObject({ name: 'deviceUnavailable' });
+    expect(await client.refusal('openDevice', SHARED)).toMatchObject({ name: 'deviceMemoryLimit' });
     expect(world.engine.leases.size).toBe(0);
     world.engine.failing.clear();
     await client.call('openDevice', SHARED);

@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_REGION_BYTES } from '../../../src/protocol/index.js';
+import { HardwareError } from '../../../src/hw/task.js';
 import { Refusal } from '../../../src/server/engine/api.js';
 import { HandleTable } from '../../../src/server/domains/handles.js';
 import { type Client, type ReadyClient, World, entries, submit, until } from './world.js';
@@ -95,6 +96,31 @@ describe('memory', () => {
     expect(pinned()).toBe(131_072);
     expect(pinned('bob')).toBe(0);
     await (await inDomain(undefined, 'bob')).call('mapMemory', { bytes: 65_536 });
+  });
+
+  it('takes no more slots of a device than leave the others their part', async () => {
+    await world.end();
+    world = await World.create({ tenants: { alice: { limits: { regions: 64 } }, bob: { limits: { regions: 64 } } } });
+    // 24 for the server; of the other 40, 20 for whoever comes first, and 10 for each tenant.
+    world.engine.facts = { ...world.engine.facts, memorySlots: 64, queuePairs: 8 };
+    const greedy = await world.ready('alice');
+    const mapped: unknown[] = [];
+    for (let count = 0; count < 30; count++) mapped.push((await greedy.call('mapMemory', { bytes: 4_096 }))['region']);
+    expect(await greedy.refusal('mapMemory', { bytes: 5_000 })).toEqual({ name: 'deviceMemoryLimit', field: 'bytes', value: '8192' });
+    const other = await world.ready('bob');
+    for (let count = 0; count < 10; count++) await other.call('mapMemory', { bytes: 4_096 });
+    expect(await other.refusal('mapMemory', { bytes: 4_096 })).toMatchObject({ name: 'deviceMemoryLimit' });
+    await greedy.call('unmapMemory', { region: mapped[0] });
+    await other.call('mapMemory', { bytes: 4_096 });
+    expect(await greedy.refusal('mapMemory', { bytes: 4_096 })).toMatchObject({ name: 'deviceMemoryLimit' });
+    expect(pinned()).toBe(29 * 4_096);
+  });
+
+  it('that a device has no room for is refused as such', async () => {
+    const client = await world.ready();
+    world.engine.failing.set('attachRegion', new HardwareError('exhausted', 'no address is left'));
+    expect(await client.refusal('mapMemory', { bytes: 4_096 })).toEqual({ name: 'deviceMemoryLimit', field: 'bytes', value: '4096' });
+    expect(pinned()).toBe(0);
   });
 
   it('is gone after unmapMemory, and its handle names nothing', async () => {

@@ -102,7 +102,7 @@ export class RawWorld {
     let backing: Backing | undefined;
     const opened: RawMemory[] = [];
     try {
-      backing = openBacking(prepared.handle);
+      backing = await openBacking(prepared.handle);
       const own = await RawController.run(backing, RawMemory.attach(backing, OWN_PAGES, 'attacker'));
       opened.push(own);
       const victim = await RawController.run(backing, RawMemory.attach(backing, VICTIM_PAGES + VICTIM_LIST_PAGES + VICTIM_RING_PAGES, 'victim'));
