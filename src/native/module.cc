@@ -7,6 +7,7 @@ static Napi::Object Register(Napi::Env, Napi::Object exports) {
   shm::RegisterEvents(exports);
   shm::RegisterSockets(exports);
   shm::RegisterWakers(exports);
+  shm::RegisterSignals(exports);
   return exports;
 }
 

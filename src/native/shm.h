@@ -51,5 +51,6 @@ void RegisterDescriptors(Napi::Object exports);
 void RegisterEvents(Napi::Object exports);
 void RegisterSockets(Napi::Object exports);
 void RegisterWakers(Napi::Object exports);
+void RegisterSignals(Napi::Object exports);
 
 }  // namespace shm

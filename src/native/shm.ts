@@ -28,6 +28,8 @@ export interface Shm {
   close(fd: number): void;
   /** Duplicates a descriptor, close-on-exec. */
   duplicate(fd: number): number;
+  /** Opens the file of a descriptor once more, for reading only. Unlike `fs.openSync` it gives the descriptor to the process: it outlives the thread. */
+  openReadOnly(fd: number): number;
 
   /** New non-blocking eventfd with count 0. */
   eventfd(): number;
@@ -78,6 +80,25 @@ export interface Shm {
   /** False if there is no such waker (any more). Never blocks, allocates nothing in JavaScript. */
   wake(id: number): boolean;
   closeWaker(id: number): void;
+
+  /**
+   * Takes over an eventfd that a client holds as well, and returns the id by which any thread can raise it. The kernel signals it for a thread of the addon's
+   * own: nothing that the client does to it (a full counter, O_NONBLOCK cleared) makes anybody here wait. At most one signal in `microseconds` (0: no limit),
+   * or sooner when `events` (0: no such number) have been raised since the last. Throws EINVAL for a descriptor that is no eventfd, ENOSPC when 4096 are
+   * bound, and what io_setup(2) fails with; the descriptor then stays the caller's.
+   */
+  signalBind(fd: number, microseconds: number, events: number): number;
+  /** Adds `count` events (1 to 2^32-1); the eventfd's counter counts signals, not events. Never blocks. False when the id was ended. */
+  signalRaise(id: number, count: number): boolean;
+  /** Gives up what waits, and closes the descriptor soon. False when that was done before: an id never comes to stand for another eventfd soon. */
+  signalEnd(id: number): boolean;
+  /** Events raised and signals made since it was bound; undefined when the id was ended. */
+  signalCounters(id: number): { readonly events: number; readonly signals: number } | undefined;
+  /**
+   * Closes a descriptor of unknown kind on a thread that may be lost: closing a file of a hostile file system can take for ever. False, and the descriptor stays
+   * open, while 64 are being closed.
+   */
+  closeElsewhere(fd: number): boolean;
 }
 
 /** Seals of memory files (fcntl(2), F_ADD_SEALS). */

@@ -132,6 +132,19 @@ export const CODES = {
     'the device has no room for one more region of the tenant',
     'unmap memory, or map fewer and larger regions',
   ),
+  noRingView: refuse(
+    150,
+    'queue',
+    'the hardware rings of this queue cannot be shown',
+    'open the device with own queues and ring views; where memory cannot be split further, close other queues or regions',
+  ),
+  notAnEventfd: refuse(151, 'fd', 'the descriptor is not an eventfd', 'pass what eventfd(2) returned'),
+  noSignal: refuse(
+    152,
+    'fd',
+    'the server has no more event descriptors that it can raise, or its kernel has no asynchronous I/O for it',
+    'use interrupt events of the session',
+  ),
 
   // 200-249: what became of an admitted request, or of a lease.
   deviceError: refuse(200, 'status', 'the device reported an error', 'see the status in the NVMe base specification, figure "Status Code"'),

@@ -5,6 +5,7 @@
  * HardwareError-like Error when the device failed.
  */
 import type { EventEmitter } from 'node:events';
+import type { ShownEnd } from '../../hw/dma/index.js';
 import type { CodeName, LeaseMode, QueueKind } from '../../protocol/index.js';
 import type { RingFiles } from './shared-rings.js';
 
@@ -86,6 +87,11 @@ export interface OpenLease {
   /** Most requests in flight over all queues of the lease. */
   readonly maxInFlight: number;
   readonly maxQueues: number;
+  /**
+   * The holder may be shown the hardware's rings of its `own` queue pairs. `truncated` for those whom the kernel keeps from opening the files for writing;
+   * `orphaned` for user 0 and the server's own user. Left out: never, and no request costs anything for it.
+   */
+  readonly ringViews?: ShownEnd | undefined;
 }
 
 export interface OpenedLease {
@@ -104,6 +110,26 @@ export interface OpenedQueue {
   readonly channel: QueueChannel;
 }
 
+/** A ring that a client may read, in a memory file of its own. */
+export interface ShownRing {
+  /** Opened for reading only; the caller's to close. */
+  readonly fd: number;
+  /** Of the file, whole pages. The entries begin at its start. */
+  readonly bytes: number;
+  readonly entries: number;
+  readonly entryBytes: number;
+}
+
+/** The hardware's rings of a queue, as its holder may see them (layout: `hw/nvme/ring-view.ts`). */
+export interface HardwareView {
+  /** Of the lease: a reset ends the view, and there is another to ask for. */
+  readonly generation: number;
+  /** A mirror of the submission queue, without bus addresses. */
+  readonly submission: ShownRing;
+  /** The hardware's own completion queue. */
+  readonly completion: ShownRing;
+}
+
 /** One queue of a lease, seen from the main thread: an in-process ring pair of the layout in `protocol/ring.ts`. */
 export interface QueueChannel {
   readonly entries: number;
@@ -120,6 +146,15 @@ export interface QueueChannel {
   take(words: Uint32Array, at: number): number;
   /** Called on the main thread when completions may have arrived. Set once by the owner. */
   onCompletions: () => void;
+}
+
+/**
+ * How often an event descriptor is signalled: at once when it was not for `microseconds` (0 to 1,000,000), else after them, or as soon as `events` (0 to 65,535;
+ * 0: no such number) interrupts wait. Without microseconds every interrupt is told of at once, and `events` has to be 0.
+ */
+export interface Coalescing {
+  readonly microseconds: number;
+  readonly events: number;
 }
 
 export type DeviceState = 'closed' | 'open' | 'resetting' | 'lost';
@@ -179,9 +214,21 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
    * no use from then on. Refused with `notFresh`; nothing was taken then.
    */
   shareQueue(lease: number, queue: number, files: RingFiles): Promise<void>;
+  /**
+   * New descriptors of the queue's hardware rings. The files are taken away when the queue or its lease ends or is reset, once the device is done with them.
+   * Refused with `noRingView` for a lease that did not ask for views or has no queue pairs of its own, and where the backing cannot split its memory further.
+   */
+  hardwareView(lease: number, queue: number): Promise<HardwareView>;
   /** Ends the lease's requests in flight with `reset`, empties its queues, and returns the new generation. Nobody else notices. */
   resetLease(lease: number): Promise<number>;
+  /** Events `interrupt` for the vector, or none any more. */
   bindVector(lease: number, vector: number, enable: boolean): Promise<void>;
+  /**
+   * Raises an event descriptor when the vector fires, beside the events. `fd` is taken over, also by a call that fails; -1: none any more. Binding again releases
+   * the earlier descriptor; the end of the lease releases all. Refused with `unknownVector` at or above the lease's vectors, with `notAnEventfd` for a descriptor
+   * of another kind, with `outOfRange` for coalescing that cannot be, with `noSignal` where the machine has no more of them.
+   */
+  bindVectorDescriptor(lease: number, vector: number, fd: number, coalescing?: Coalescing): Promise<void>;
   /** The grant changed: replaced as a whole; an empty list revokes. */
   replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void>;
   /** Weight and rates of a tenant as the configuration has them now; in force at once for the leases that it holds. */

@@ -109,9 +109,13 @@ export class Engine {
         this.stopped = true;
       },
     );
-    while (!this.stopped) {
-      if (this.turn() === 0) this.#idle();
-      else if (this.#published) shm().yieldProcessor();
+    try {
+      while (!this.stopped) {
+        if (this.turn() === 0) this.#idle();
+        else if (this.#published) shm().yieldProcessor();
+      }
+    } finally {
+      this.interrupts.releaseAll();
     }
     this.backing.dispose();
     shm().close(this.#epoll);
@@ -153,6 +157,7 @@ export class Engine {
       device: this.device.report(),
       driver: this.driver.inspect(),
       scheduler: this.scheduler.inspect(),
+      vectors: this.interrupts.inspect(),
       tasks: this.tasks.inspect(),
       leases: [...this.device.leases.values()].map((lease) => ({
         lease: lease.handle,

@@ -49,6 +49,7 @@ export class LeaseSteps {
         mode: request.mode,
         kind: request.queues,
         maxQueues: request.maxQueues,
+        ringViews: request.ringViews,
         ...grant,
         generation: this.#holders.nextGeneration(),
       });
@@ -56,13 +57,17 @@ export class LeaseSteps {
       return {
         lease: lease.handle,
         generation: lease.generation,
-        vectors: driver.facts.vectors === 0 ? 0 : lease.maxQueues,
+        vectors: this.vectorsOf(lease),
         maxBlocks: grant.grant.shares.map((share) => share.maxBlocks),
       };
     } catch (error) {
       yield* this.#life.closeIfUnused();
       throw error;
     }
+  }
+
+  vectorsOf(lease: Lease): number {
+    return this.#parts.driver.facts.vectors === 0 ? 0 : lease.maxQueues;
   }
 
   *openQueue(lease: Lease, channel: number, memory: ChannelMemory, tagSeed: number): Task<ClientQueue> {

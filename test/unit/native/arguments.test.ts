@@ -34,6 +34,7 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   guard: [{ kind: 'buffer', good: undefined }],
   close: [whole(file)],
   duplicate: [whole(file)],
+  openReadOnly: [whole(file)],
   eventfd: [],
   eventfdSignal: [whole(event)],
   eventfdTake: [whole(event)],
@@ -54,6 +55,11 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   createWaker: [{ kind: 'function', good: () => {} }],
   wake: [whole(1)],
   closeWaker: [whole(1)],
+  signalBind: [whole(event), whole(0), whole(0)],
+  signalRaise: [whole(4096), whole(1)],
+  signalEnd: [whole(4096)],
+  signalCounters: [whole(4096)],
+  closeElsewhere: [whole(event)],
 };
 
 const notNumbers = ['1', undefined, null, {}, [1], true, 1n, Symbol('one'), () => 1];

@@ -204,3 +204,13 @@ test('a guard ends with its mapping: the next fault there ends the process', () 
   const { signal, stdout } = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8' });
   expect([signal, stdout]).toEqual(['SIGBUS', '']);
 });
+
+test('a file that is opened once more for reading cannot be written, and outlives the thread that opened it', async () => {
+  const file = memoryFile('once more', 4096);
+  const fd = (await resultOf(thread(`parentPort.postMessage(shm.openReadOnly(data));`, file))) as number;
+  opened.push(fd);
+  expect(openFlags(fd) & (O_CLOEXEC | 0o3)).toBe(O_CLOEXEC);
+  expect(() => shm().map(fd, 0, 4096, true)).toThrow('EACCES');
+  shm().unmap(shm().map(fd, 0, 4096, false));
+  expect(() => shm().addSeals(fd, Seal.shrink)).toThrow('EPERM');
+});

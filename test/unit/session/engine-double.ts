@@ -12,6 +12,7 @@ import {
   type DeviceState,
   type EngineEvents,
   type EngineHost,
+  type HardwareView,
   type OpenLease,
   type OpenedLease,
   type OpenedQueue,
@@ -240,6 +241,11 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     shm().close(doorbell);
   }
 
+  async hardwareView(handle: number, queue: number): Promise<HardwareView> {
+    await this.#called('hardwareView', `${handle} ${queue}`);
+    throw new Refusal('noRingView', 'queue', queue);
+  }
+
   async resetLease(handle: number): Promise<number> {
     await this.#called('resetLease', `${handle}`);
     const lease = this.#lease(handle);
@@ -249,6 +255,10 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
 
   async bindVector(handle: number, vector: number, enable: boolean): Promise<void> {
     await this.#called('bindVector', `${handle} ${vector} ${enable}`);
+  }
+
+  async bindVectorDescriptor(handle: number, vector: number, fd: number): Promise<void> {
+    await this.#called('bindVectorDescriptor', `${handle} ${vector} ${fd}`);
   }
 
   async setTenant(): Promise<void> {}
