@@ -30,7 +30,8 @@ byte request[4];
 #define IS_DONE (request[0] == DONE || request[1] == DONE || request[2] == DONE || request[3] == DONE)
 
 /* Properties: an assertion that fails names its own. */
-bool judged_once = true, answered_once = true, nothing_overwritten = true, contract_kept = true, nothing_after_truncation = true, nothing_stale = true;
+bool judged_once = true, answered_once = true, nothing_overwritten = true, nothing_stale = true;
+bool contract_kept = true, nothing_after_truncation = true;
 #define PROPERTY(name, condition) assert((condition) || !name)
 
 /* Request memory: the client writes. src/protocol/ring.ts: RequestRing */
@@ -45,7 +46,8 @@ bool engineSleeps = true;
 /* Whether the completion in a slot was not taken yet. Nobody knows it: it is there for the property. */
 bool untaken[ENTRIES];
 
-/* The doorbell: a socket pair that holds so many bytes each way. The engine hears its end by edge-triggered epoll, the client waits until its own is readable. */
+/* The doorbell: a socket pair that holds so many bytes each way.
+   The engine hears its end by edge-triggered epoll, the client waits until its own is readable. */
 byte toEngine, toClient;
 bool edge, closed;
 
