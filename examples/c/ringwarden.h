@@ -687,10 +687,10 @@ static inline void rw_ring_commit(rw_ring *ring) {
   rw_ring_wake_engine(ring);
 }
 
-/* Gives the server the slots of the completions that were taken. It may have waited for them with requests of ours. */
+/* Gives the server the slots of the completions that were taken. If it has requests of ours that it did not take, it may wait for those slots. */
 static inline void rw_ring_make_room(rw_ring *ring) {
   atomic_store(ring->completion_head, ring->head);
-  rw_ring_wake_engine(ring);
+  if (atomic_load(ring->server_needs_wakeup) == 1 && atomic_load(ring->request_head) != ring->tail) rw_ring_ring(ring);
 }
 
 /* Takes the oldest completion; false when there is none. */

@@ -55,7 +55,11 @@ inline takeReady() {
   pop(ready);
   if
   :: popped ->
-     atomic { seen = BETWEEN(head, completionTail); PROPERTY(nothing_stale, seen <= outstanding); head = completionTail; outstanding = outstanding - seen; seen = 0 };
+     atomic {
+       seen = BETWEEN(head, completionTail);
+       PROPERTY(nothing_stale, seen <= outstanding);
+       head = completionTail; outstanding = outstanding - seen; seen = 0
+     };
 #ifdef FLAG_STAYS
      ready.flag = false;
 #endif

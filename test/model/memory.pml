@@ -126,11 +126,7 @@ active proctype Client() {
   :: skip /* never shared */
   :: atomic { held -> mapped = true };
 #ifdef USABLE_BEFORE_SEAL // mutant: a shared region is usable before it is sealed | OWN: dma_into_own_memory
-     usable = true;
-     if
-     :: atomic { usable -> page = POOL; mapped = false } /* a hole punched under the device: MADV_REMOVE */
-     :: true
-     fi;
+     usable = held;
 #endif
      sealed = true
   fi;
@@ -144,6 +140,12 @@ end:
   do
   :: atomic { mapped -> mapped = false; break }
   od
+}
+
+/* Takes the page out of the file under the device (MADV_REMOVE), which a seal against writing forbids. Before the region is usable no device knows the page. */
+active proctype Puncher() {
+end:
+  atomic { mapped && !sealed && usable -> page = POOL; mapped = false }
 }
 
 #define MAY_ISSUE(slot) (serving && open && usable && !asker[slot])

@@ -30,7 +30,8 @@ byte request[4];
 #define IS_DONE (request[0] == DONE || request[1] == DONE || request[2] == DONE || request[3] == DONE)
 
 /* Properties: an assertion that fails names its own. */
-bool judged_once = true, answered_once = true, nothing_overwritten = true, contract_kept = true, nothing_after_truncation = true, nothing_stale = true;
+bool judged_once = true, answered_once = true, nothing_overwritten = true, nothing_stale = true;
+bool contract_kept = true, nothing_after_truncation = true;
 #define PROPERTY(name, condition) assert((condition) || !name)
 
 /* Request memory: the client writes. src/protocol/ring.ts: RequestRing */
@@ -45,7 +46,8 @@ bool engineSleeps = true;
 /* Whether the completion in a slot was not taken yet. Nobody knows it: it is there for the property. */
 bool untaken[ENTRIES];
 
-/* The doorbell: a socket pair that holds so many bytes each way. The engine hears its end by edge-triggered epoll, the client waits until its own is readable. */
+/* The doorbell: a socket pair that holds so many bytes each way.
+   The engine hears its end by edge-triggered epoll, the client waits until its own is readable. */
 byte toEngine, toClient;
 bool edge, closed;
 
@@ -55,7 +57,7 @@ bool revoking, quiet, truncated;
 /* A client that touches what was truncated gets a fault, which its SDK turns into an error. */
 #define TOUCH if :: truncated -> goto ended :: else fi
 
-/* One byte; more than the socket holds are turned away (EAGAIN). examples/c/ringwarden.h: rw_ring_ring */
+/* One byte; more than the socket holds are turned away (EAGAIN). examples/c/ringwarden.h: rw_ring_ring, src/client/reaper.ts: ring */
 inline ring() {
   atomic {
     if
@@ -78,7 +80,7 @@ inline ringIf() {
   fi
 }
 
-/* Writes a request, with a tag that is free. examples/c/ringwarden.h: rw_ring_put */
+/* Writes a request, with a tag that is free. examples/c/ringwarden.h: rw_ring_put, src/client/shared-ring.ts: next */
 inline put() {
   do
   :: request[tag] != FREE -> tag++
@@ -89,7 +91,7 @@ inline put() {
   tail = AFTER(tail); outstanding++; tag = 0
 }
 
-/* Takes a completion. examples/c/ringwarden.h: rw_ring_take */
+/* Takes a completion. examples/c/ringwarden.h: rw_ring_take, src/client/shared-ring.ts: take */
 inline takeCompletion() {
   tag = completion[head % ENTRIES];
   PROPERTY(nothing_stale, request[tag] == ANSWERED && untaken[head % ENTRIES]);
@@ -120,7 +122,7 @@ active proctype Client() {
        fi
      };
 #endif
-     /* examples/c/ringwarden.h: rw_ring_commit */
+     /* examples/c/ringwarden.h: rw_ring_commit, src/client/shared-ring.ts: commit */
 #ifdef REQUEST_FLAG_BEFORE_TAIL // mutant: the client looks whether the engine sleeps before its tail can be seen | PAIR=2: invalid end state
      atomic { TOUCH; sleeping = engineSleeps };
      requestTail = tail;
@@ -143,7 +145,7 @@ active proctype Client() {
        od;
        seen = 0
      };
-     /* examples/c/ringwarden.h: rw_ring_make_room */
+     /* examples/c/ringwarden.h: rw_ring_make_room, src/client/shared-ring.ts: #sayThereIsRoom */
 #ifdef ROOM_FLAG_BEFORE_HEAD // mutant: the client looks whether the engine sleeps before the room that it made can be seen | PAIR=2: invalid end state
      atomic { TOUCH; sleeping = engineSleeps };
      completionHead = head;
@@ -151,12 +153,14 @@ active proctype Client() {
 #else
      completionHead = head;
 #ifndef ROOM_IN_SILENCE // mutant: the client makes room for completions and does not ring | PAIR=2: invalid end state
-     wakeEngine()
+     atomic { TOUCH; sleeping = engineSleeps };
+     atomic { TOUCH; sleeping = (sleeping && requestHead != tail) }; /* with nothing to take, room is of no use */
+     ringIf()
 #endif
 #endif
 
   :: !truncated && outstanding > 0 && completionTail == head ->
-     /* examples/c/ringwarden.h: rw_ring_wait */
+     /* examples/c/ringwarden.h: rw_ring_wait, src/client/reaper.ts: #goOn */
 #ifdef CLIENT_FLAG_AFTER_LOOK // mutant: the client looks at the tail, and only then says that it sleeps | PAIR=2: invalid end state
      atomic { TOUCH; seen = completionTail };
      clientSleeps = true;

@@ -5,7 +5,7 @@
 import { Epoll, shm } from '../../native/shm.js';
 
 const BYTE = new Uint8Array(1);
-/** More than a client leaves there that rings once for each time that it is asked to. What a flood leaves behind is its own affair. */
+/** More than a client leaves there that rings once for each time that it is asked to. */
 const waste = new Uint8Array(4_096);
 
 export class Doorbell {
@@ -36,7 +36,10 @@ export class Doorbell {
   take(): void {
     if (this.#closed) return;
     try {
-      if (shm().receive(this.fd, waste, 0, waste.length) === 0) this.close();
+      const taken = shm().receive(this.fd, waste, 0, waste.length);
+      if (taken === 0) this.close();
+      // A flood. There may be more, for which no event would come; until it is taken the client may find no room to ring.
+      else if (taken === waste.length) shm().epollControl(this.#epoll, 'modify', this.fd, Epoll.in | Epoll.edge, this.fd);
     } catch {
       this.close();
     }
