@@ -252,6 +252,8 @@ export class Device implements LeaseOwner {
 
   /** For the carrier: the memory of the queue was taken away. The session tells more, if it still can. */
   ringRevoked(): void {
+    // It goes before the answer to a close; that one ends what is left.
+    if (this.#closing !== undefined) return;
     this.ended(revokedError(this.name, 'its memory was taken away'));
   }
 

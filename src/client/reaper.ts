@@ -17,6 +17,9 @@ const LOOKS = 32;
 /** So long the event loop may stand still while request follows on request, milliseconds. */
 const LOOP_MS = 1;
 
+/** Between two looks where nobody rings any more, milliseconds. */
+const UNTOLD_MS = 1;
+
 const BYTE = new Uint8Array(1);
 
 export interface ReaperOptions {
@@ -53,7 +56,7 @@ export class Reaper {
     this.#socket.on('error', () => undefined);
     this.#socket.on('close', () => {
       this.#closed = true;
-      // Without wake-ups: what is there is there now.
+      // Nobody rings any more.
       this.start();
     });
     // The session keeps the process alive.
@@ -126,6 +129,10 @@ export class Reaper {
     }
     if (performance.now() < this.#until) {
       setImmediate(this.#turn);
+      return;
+    }
+    if (this.#closed) {
+      setTimeout(this.#turn, UNTOLD_MS);
       return;
     }
     ring.sleep(true);
