@@ -56,8 +56,7 @@ export class SharedRing {
 
   /** Copies completions, at most `most`, and gives their slots back. -1 when the memory is no longer that of the ring: it was taken back. */
   take(into: Uint32Array, most: number): number {
-    const tail = this.#tailNow();
-    const there = (tail - this.#head) | 0;
+    const there = (this.#tailNow() - this.#head) | 0;
     const count = Math.min(there, most);
     if (count <= 0) return there < 0 || there > this.entries ? -1 : 0;
     for (let index = 0; index < count; index++) {
@@ -65,7 +64,8 @@ export class SharedRing {
       copyCompletion(into, index * COMPLETION_WORDS, this.#completions, RING_HEADER_WORDS + slot * COMPLETION_WORDS);
     }
     // Memory that is taken back reads as zeroes: what was copied counts only if it was there until now.
-    if (((this.#tailNow() - tail) | 0) < 0 || there > this.entries) return -1;
+    const still = (this.#tailNow() - this.#head) | 0;
+    if (there > this.entries || still < count || still > this.entries) return -1;
     this.#head = (this.#head + count) | 0;
     Atomics.store(this.#requestIndices, RequestRing.completionHead, this.#head);
     this.#sayThereIsRoom();

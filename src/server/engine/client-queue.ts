@@ -181,8 +181,8 @@ export class ClientQueue implements LeaseState {
     const rings = this.shared;
     if (rings === undefined) return;
     this.publishCompletions();
-    this.wakeClient();
     this.#use(NOWHERE);
+    // The end of the doorbell wakes the client; a byte would send it to memory that is being taken back.
     rings.end();
   }
 
