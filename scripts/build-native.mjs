@@ -24,7 +24,8 @@ const compileFlags = [
 ]; // prettier-ignore
 const hardenedFlags = ['-U_FORTIFY_SOURCE', '-D_FORTIFY_SOURCE=2'];
 const sanitizeFlags = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer'];
-const linkFlags = ['-shared', '-Wl,-z,relro,-z,now,-z,noexecstack'];
+// Stays loaded when the last thread that uses it ends: one of its own threads runs on.
+const linkFlags = ['-shared', '-Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete'];
 // Nothing but the two entry points is seen from outside: no C++ symbol meets one of Node's.
 const exported = '{ global: napi_register_module_v1; node_api_module_get_api_version_v1; local: *; };';
 // One binary for machines with another C++ library than the one it was built on, or none.

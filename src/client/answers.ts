@@ -11,6 +11,7 @@ import {
   RING_VERSION,
   type SessionLimits,
   type ShareInfo,
+  TICKET_BYTES,
 } from '../protocol/index.js';
 import { malformed } from './errors.js';
 import { bytes, type Fields, flag, list, map, oneOf, positive, text, whole } from './shapes.js';
@@ -134,3 +135,16 @@ export function readData(answer: Fields, length: number): Uint8Array {
 
 /** An answer without fields. */
 export const readNothing = (): void => undefined;
+
+/** Fetches memory from the descriptor socket at `path`. */
+export interface Ticket {
+  readonly ticket: Uint8Array;
+  readonly path: string;
+}
+
+export function readTicket(answer: Fields): Ticket {
+  const ticket = bytes(answer, 'ticket');
+  if (ticket.length !== TICKET_BYTES) throw malformed(`a ticket of ${ticket.length} bytes`);
+  // A view of the message, whose memory is used again.
+  return { ticket: Uint8Array.from(ticket), path: text(answer, 'path') };
+}

@@ -5,9 +5,9 @@ import { endpointOf, type EndpointOptions } from './endpoint.js';
 import { invalidArgument } from './errors.js';
 import type { EventStream, StreamOptions } from './event-stream.js';
 import type { ClientEvent } from './events.js';
-import { openDevice, type OpenOptions } from './open-device.js';
+import { openDevice, type OpenOptions, transportOf } from './open-device.js';
 import { Region, type SignalOption } from './region.js';
-import { Session } from './session.js';
+import { Session, type Transport } from './session.js';
 
 export interface ConnectOptions extends EndpointOptions, SignalOption {
   /** The tenant that this program is, where its user or token could be several. */
@@ -16,6 +16,11 @@ export interface ConnectOptions extends EndpointOptions, SignalOption {
   token?: string | undefined;
   /** Number of a domain of the same tenant (`client.domain()` of a sibling) to share its regions. Default: a domain of its own. */
   domain?: number | undefined;
+  /**
+   * How requests and data travel: `socket`, in messages; `shm`, through shared memory, or not at all; `auto` (default), through shared memory where that can
+   * be had (the Unix socket, and the native addon), else in messages.
+   */
+  transport?: Transport | undefined;
   /** Name of this program, up to 256 characters, as the administrator sees it. */
   name?: string | undefined;
   /** Milliseconds until the connection must stand. Default: 10 000. */
@@ -52,6 +57,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
     tenant: options.tenant,
     token: options.token,
     domain: options.domain,
+    transport: transportOf('connect', options.transport, 'auto'),
     name: options.name ?? `ringwarden/client, node ${process.version}`,
   });
   return new Client(session);

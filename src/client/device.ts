@@ -6,6 +6,7 @@ import { ConnectionError, malformed, RefusedError, refusal, RingwardenError } fr
 import { EventStream, type StreamOptions } from './event-stream.js';
 import type { DeviceEvent } from './events.js';
 import { Plan } from './plan.js';
+import type { Carrier } from './carrier.js';
 import { Queue } from './queue.js';
 import type { SignalOption } from './region.js';
 import type { LeaseOwner, Session } from './session.js';
@@ -15,8 +16,13 @@ export interface DeviceEventOptions extends StreamOptions {
   completions?: boolean;
 }
 
+/** Most requests in flight on the queue of a lease. */
+export const depthOf = (lease: LeaseInfo, queue: QueueInfo): number => Math.min(queue.entries, lease.maxInFlight);
+
 /** A lease: this session's hold on a device, with one queue. */
 export class Device implements LeaseOwner {
+  /** How requests and data travel. */
+  readonly transport: 'socket' | 'shm';
   readonly #session: Session;
   readonly #lease: LeaseInfo;
   readonly #queueInfo: QueueInfo;
@@ -29,20 +35,19 @@ export class Device implements LeaseOwner {
   #closing: Promise<void> | undefined;
 
   /** For `openDevice` of the client. */
-  constructor(session: Session, lease: LeaseInfo, queueInfo: QueueInfo) {
+  constructor(session: Session, lease: LeaseInfo, queueInfo: QueueInfo, transport: 'socket' | 'shm', carrier: Carrier) {
     const { limits } = session.info;
     this.#session = session;
     this.#lease = lease;
     this.#queueInfo = queueInfo;
+    this.transport = transport;
     this.#generation = lease.generation;
     this.#queue = new Queue({
-      link: session.link,
-      staging: session.staging,
-      limits,
+      carrier,
       lease: lease.lease,
       generation: lease.generation,
       queue: queueInfo.queue,
-      depth: Math.min(queueInfo.entries, lease.maxInFlight),
+      depth: depthOf(lease, queueInfo),
     });
     this.#shares = lease.shares.map((info) => new BlockDevice(new Plan(info, lease.device, limits), this.#queue));
   }
@@ -71,7 +76,7 @@ export class Device implements LeaseOwner {
 
   /** Most requests in flight; more of them wait in this process. */
   get depth(): number {
-    return Math.min(this.#queueInfo.entries, this.#lease.maxInFlight);
+    return depthOf(this.#lease, this.#queueInfo);
   }
 
   /** Requests in flight now. */
@@ -232,6 +237,24 @@ export class Device implements LeaseOwner {
       case 'holderGone':
         break;
     }
+  }
+
+  /** For the carrier: completions may have come. */
+  reap(): number {
+    try {
+      return this.#queue.reap();
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+      this.#session.link.fail(error);
+      return 0;
+    }
+  }
+
+  /** For the carrier: the memory of the queue was taken away. The session tells more, if it still can. */
+  ringRevoked(): void {
+    // It goes before the answer to a close; that one ends what is left.
+    if (this.#closing !== undefined) return;
+    this.ended(revokedError(this.name, 'its memory was taken away'));
   }
 
   /** For the session: the lease is gone. */

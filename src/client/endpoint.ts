@@ -16,6 +16,8 @@ export interface EndpointOptions {
 export interface Endpoint {
   readonly url: string;
   readonly options: ClientOptions;
+  /** A Unix socket: memory can be handed over. */
+  readonly local: boolean;
   /** For messages: the socket's path, or the URL. */
   readonly description: string;
 }
@@ -29,7 +31,7 @@ function unixEndpoint(path: string): Endpoint {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH || path.includes('\0')) {
     throw invalidArgument('connect', 'socket', path, `a path of at most ${MAX_SOCKET_PATH} bytes`);
   }
-  return { url: 'ws://localhost/', options: { createConnection: () => createConnection({ path }) }, description: path };
+  return { url: 'ws://localhost/', options: { createConnection: () => createConnection({ path }) }, local: true, description: path };
 }
 
 function urlEndpoint(text: string, ca: string | Uint8Array | undefined): Endpoint {
@@ -41,7 +43,7 @@ function urlEndpoint(text: string, ca: string | Uint8Array | undefined): Endpoin
     throw invalidArgument('connect', 'url', url.host, 'a URL without user, password and fragment; use the options tenant and token');
   }
   const options = ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : Buffer.from(ca) };
-  return { url: url.href, options, description: `${url.protocol}//${url.host}` };
+  return { url: url.href, options, local: false, description: `${url.protocol}//${url.host}` };
 }
 
 export function endpointOf(options: EndpointOptions): Endpoint {

@@ -8,6 +8,8 @@ export { ConnectionError, DeviceError, type ErrorCode, type LocalCode, RefusedEr
 export type { EventStream, StreamOptions } from './event-stream.js';
 export type { ClientEvent, CompletionEvent, DeviceEvent, DroppedEvent } from './events.js';
 export type { OpenOptions } from './open-device.js';
+export type { PollMode } from './reaper.js';
 export type { BlockRange, ByteRange } from './plan.js';
 export type { Region, SignalOption } from './region.js';
+export type { Transport } from './session.js';
 export { defaultSocketPath, socketCandidates } from './socket-path.js';

@@ -1,9 +1,14 @@
-import type { EventMessage, LeaseMode, QueueKind } from '../protocol/index.js';
+import type { EventMessage, LeaseInfo, LeaseMode, QueueInfo, QueueKind } from '../protocol/index.js';
 import { readLease, readNothing, readQueue } from './answers.js';
-import { Device } from './device.js';
-import { invalidArgument, malformed } from './errors.js';
+import { Device, depthOf } from './device.js';
+import { ConnectionError, invalidArgument, malformed, RefusedError, RingwardenError } from './errors.js';
+import { handoverFailed } from './handover.js';
+import type { PollMode } from './reaper.js';
 import type { SignalOption } from './region.js';
-import type { LeaseOwner, Session } from './session.js';
+import { RingCarrier } from './ring-carrier.js';
+import type { LeaseOwner, Session, Transport } from './session.js';
+import { addonMissing, shareMemory, type SharedParts } from './shared-transport.js';
+import { SocketCarrier } from './socket-carrier.js';
 
 export interface OpenOptions extends SignalOption {
   /** `exclusive`: alone on the device; `shared` (default): beside others. */
@@ -12,6 +17,22 @@ export interface OpenOptions extends SignalOption {
   queues?: QueueKind | undefined;
   /** Entries of the queue: a power of two from 2 up to the session's `ringEntries`. Default: 256, or that limit. */
   queueEntries?: number | undefined;
+  /** How requests and data travel; see `ConnectOptions`. Default: as the connection was made. */
+  transport?: Transport | undefined;
+  /**
+   * How completions in shared memory are waited for: `adaptive` (default) looks for a moment, then sleeps until the server wakes it; `busy` looks all the time
+   * while something is in flight, which takes a processor.
+   */
+  poll?: PollMode | undefined;
+}
+
+const TRANSPORTS: readonly Transport[] = ['auto', 'socket', 'shm'];
+const POLL_MODES: readonly PollMode[] = ['adaptive', 'busy'];
+
+export function transportOf(context: string, asked: Transport | undefined, otherwise: Transport): Transport {
+  const transport = asked ?? otherwise;
+  if (TRANSPORTS.includes(transport)) return transport;
+  throw invalidArgument(context, 'transport', transport, `one of ${TRANSPORTS.join(', ')}`);
 }
 
 const DEFAULT_QUEUE_ENTRIES = 256;
@@ -48,7 +69,9 @@ function entriesOf(device: string, asked: number | undefined, most: number): num
 
 /** Opens a lease and its queue; gives the lease back when anything of it fails, or when the signal is aborted. */
 export async function openDevice(session: Session, name: string, options: OpenOptions): Promise<Device> {
-  const { mode = 'shared', queues = 'shared', signal } = options;
+  const { mode = 'shared', queues = 'shared', poll = 'adaptive', signal } = options;
+  const transport = transportOf(`open ${name}`, options.transport, session.transport);
+  if (!POLL_MODES.includes(poll)) throw invalidArgument(`open ${name}`, 'poll', poll, `one of ${POLL_MODES.join(', ')}`);
   const entries = entriesOf(name, options.queueEntries, session.info.limits.ringEntries);
   const opening = new Opening();
   const giveBack = (lease: number): void => {
@@ -68,20 +91,75 @@ export async function openDevice(session: Session, name: string, options: OpenOp
     },
     { signal, undo: ({ lease }) => giveBack(lease) },
   );
+  const openQueue = (): Promise<QueueInfo> => session.calls.call('openQueue', { lease: opened.lease, entries }, readQueue, { signal });
+  const begin = (device: Device): Device => {
+    session.own(opened.lease, device);
+    const { end } = session.link;
+    if (end !== undefined) device.ended(end);
+    else if (signal?.aborted === true) device.ended(new RefusedError('closed', `open ${name}: given up`));
+    signal?.throwIfAborted();
+    if (end !== undefined) throw end;
+    for (const message of opening.events) device.event(message);
+    return device;
+  };
   try {
-    return await session.calls.call(
-      'openQueue',
-      { lease: opened.lease, entries },
-      (answer) => {
-        const device = new Device(session, opened, readQueue(answer));
-        session.own(opened.lease, device);
-        for (const message of opening.events) device.event(message);
-        return device;
-      },
-      { signal },
-    );
+    let queue = await openQueue();
+    if (transport === 'shm' || (transport === 'auto' && session.noSharedMemory === undefined)) {
+      const parts = await sharedParts(session, opened, queue, transport);
+      if (typeof parts !== 'string') return begin(sharedDevice(session, opened, queue, poll, parts));
+      if (parts === 'spoiled') {
+        // Its rings were asked for: it takes no messages any more.
+        await session.calls.call('closeQueue', { lease: opened.lease, queue: queue.queue }, readNothing, { signal });
+        queue = await openQueue();
+      }
+    }
+    return begin(socketDevice(session, opened, queue));
   } catch (error) {
     giveBack(opened.lease);
     throw error;
   }
+}
+
+/** A text: there is no shared memory here, and `auto` does without; whether the queue is still good for messages. */
+async function sharedParts(
+  session: Session,
+  lease: LeaseInfo,
+  queue: QueueInfo,
+  transport: Transport,
+): Promise<SharedParts | 'untouched' | 'spoiled'> {
+  session.noSharedMemory ??= addonMissing();
+  try {
+    if (session.noSharedMemory !== undefined) throw handoverFailed(`open ${lease.device}`, session.noSharedMemory);
+    return await shareMemory(session, lease, queue);
+  } catch (error) {
+    if (transport === 'shm' || !(error instanceof RingwardenError) || error instanceof ConnectionError) throw error;
+    if (error.code === 'noHandover') session.noSharedMemory ??= error.message;
+    return error.code === 'noHandover' && error.number !== 0 ? 'untouched' : 'spoiled';
+  }
+}
+
+function socketDevice(session: Session, lease: LeaseInfo, queue: QueueInfo): Device {
+  const { link, staging } = session;
+  const { limits } = session.info;
+  const carrier = new SocketCarrier({ link, staging, limits, lease: lease.lease, queue: queue.queue, depth: depthOf(lease, queue) });
+  return new Device(session, lease, queue, 'socket', carrier);
+}
+
+function sharedDevice(session: Session, lease: LeaseInfo, queue: QueueInfo, mode: PollMode, parts: SharedParts): Device {
+  const { ring, reaper, staging, giveBack } = parts;
+  const carrier = new RingCarrier({
+    ring,
+    staging,
+    depth: depthOf(lease, queue),
+    outlives: lease.queues === 'shared',
+    onSent: reaper.start,
+    onRevoked: () => device.ringRevoked(),
+    onEnd: () => {
+      reaper.end();
+      giveBack();
+    },
+  });
+  const device = new Device(session, lease, queue, 'shm', carrier);
+  reaper.attach(ring, { mode, reap: () => device.reap(), inFlight: () => device.inFlight });
+  return device;
 }

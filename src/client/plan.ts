@@ -15,9 +15,9 @@ import {
   type ShareInfo,
 } from '../protocol/index.js';
 import { invalidArgument, misaligned, refusal } from './errors.js';
-import { MESSAGE_BYTES } from './queue.js';
 import type { Region } from './region.js';
 import { Request } from './request.js';
+import { MESSAGE_BYTES } from './socket-carrier.js';
 
 /** Bytes at `offset` of a share. */
 export interface ByteRange {

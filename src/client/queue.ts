@@ -1,17 +1,15 @@
 /**
- * The SDK's side of one queue: requests become entries, entries go out in messages, completions come back.
+ * The SDK's side of one queue: requests become entries, entries go out, completions come back. A {@link Carrier} knows how they travel.
  *
- * Requests of one tick of the event loop share messages. The queue keeps within what the server allows (entries of the ring, requests in
+ * Requests of one tick of the event loop go out together. The queue keeps within what the server allows (entries of the ring, requests in
  * flight, staging memory, size of a message), so requests wait here instead of being refused there.
  */
-import { COMPLETION_BYTES, COMPLETION_WORDS, Code, CompletionWord, EntryFlag, EntryWord, Operation, type SessionLimits } from '../protocol/index.js';
+import { COMPLETION_BYTES, COMPLETION_WORDS, Code, CompletionWord, EntryWord, Operation } from '../protocol/index.js';
+import type { Carrier } from './carrier.js';
 import { codeError, completionField, malformed, type RingwardenError } from './errors.js';
 import type { CompletionEvent } from './events.js';
-import type { Link } from './link.js';
 import type { Request } from './request.js';
 import { Slots } from './slots.js';
-import { Staging } from './staging.js';
-import { SubmitFrame } from './submit-frame.js';
 import { Waiting } from './waiting.js';
 
 const TWO_32 = 0x1_0000_0000;
@@ -19,16 +17,11 @@ const TWO_32 = 0x1_0000_0000;
 /** Parts that one request may send before it is the turn of the next one. */
 const QUANTUM = 16;
 
-/**
- * Bytes of one message that the SDK aims at, below the limit of the server: large enough to pay for a message, small enough that the server
- * works on one while the next one is written.
- */
-export const MESSAGE_BYTES = 512 * 1_024;
+/** Requests with these codes were given up: the device may still be working on them. */
+const isUncertain = (code: number): boolean => code >= Code.timeout;
 
 export interface QueueOptions {
-  readonly link: Link;
-  readonly staging: Staging;
-  readonly limits: Readonly<SessionLimits>;
+  readonly carrier: Carrier;
   readonly lease: number;
   readonly generation: number;
   readonly queue: number;
@@ -39,15 +32,12 @@ export interface QueueOptions {
 export class Queue {
   /** Told of every completion, when somebody wants to know. */
   onCompletion: ((event: CompletionEvent) => void) | undefined;
-  readonly #link: Link;
-  readonly #staging: Staging;
+  readonly #carrier: Carrier;
   readonly #lease: number;
   readonly #queue: number;
   #generation: number;
   readonly #slots: Slots;
   readonly #waiting = new Waiting();
-  readonly #frame: SubmitFrame;
-  readonly #words: Uint32Array;
   readonly #completions: Uint32Array;
   readonly #completionBytes: Uint8Array;
   /** Parts that the first request sent in this turn. */
@@ -59,15 +49,12 @@ export class Queue {
   #end: RingwardenError | undefined;
 
   constructor(options: QueueOptions) {
-    const { limits, depth } = options;
-    this.#link = options.link;
-    this.#staging = options.staging;
+    const { depth } = options;
+    this.#carrier = options.carrier;
     this.#lease = options.lease;
     this.#queue = options.queue;
     this.#generation = options.generation;
     this.#slots = new Slots(depth);
-    this.#frame = new SubmitFrame(options.lease, options.queue, Math.min(depth, limits.batch), Math.min(MESSAGE_BYTES, limits.messageBytes));
-    this.#words = this.#frame.words;
     this.#completions = new Uint32Array(depth * COMPLETION_WORDS);
     this.#completionBytes = new Uint8Array(this.#completions.buffer);
   }
@@ -113,7 +100,7 @@ export class Queue {
     for (let slot = 0; slot < this.#slots.capacity; slot++) {
       const request = this.#slots.requests[slot];
       if (request === undefined) continue;
-      this.#release(slot, request);
+      this.#release(slot, request, true);
       request.fail(error);
       request.endIfDone();
     }
@@ -121,7 +108,7 @@ export class Queue {
       request.fail(error);
       request.endIfDone();
     }
-    this.#staging.wake();
+    this.#carrier.end();
   }
 
   readonly #schedule = (): void => {
@@ -133,14 +120,18 @@ export class Queue {
   readonly #flush = (): void => {
     this.#scheduled = false;
     if (this.#end !== undefined) return;
-    while (this.#fill()) this.#link.submit(this.#frame.encode());
+    while (this.#fill()) this.#carrier.send();
   };
 
-  /** Fills one message; false when nothing can be sent now. */
+  /** Adds what can go out at once; false when nothing can. */
   #fill(): boolean {
     while (!this.#waiting.empty && this.#slots.free > 0 && this.#resets === 0 && !this.#stopped) {
       const request = this.#waiting.first;
-      if (request.left > 0 && !this.#addPart(request)) break;
+      if (request.left > 0 && !this.#addPart(request)) {
+        if (request.error === undefined) break;
+        // There never will be room for it.
+        request.endIfDone();
+      }
       if (request.left === 0) {
         this.#waiting.shift();
         this.#turn = 0;
@@ -149,26 +140,21 @@ export class Queue {
         this.#turn = 0;
       }
     }
-    return this.#frame.count > 0;
+    return this.#carrier.count > 0;
   }
 
-  /** Adds the next part of a request to the message; false when it does not fit, or when its data do not fit into the staging memory. */
+  /** Adds the next part of a request; false when there is no room for it or its data at the moment. */
   #addPart(request: Request): boolean {
     const units = Math.min(request.left, request.partUnits);
     const length = units * request.unitBytes;
-    const sent = request.inline && request.operation !== Operation.read ? length : 0;
-    if (!this.#frame.fits(sent)) return false;
-    const charge = request.inline ? Staging.charge(length) : 0;
-    if (charge > 0 && !this.#staging.take(charge, this.#schedule)) return false;
+    if (!this.#carrier.reserve(request, length, this.#schedule)) return false;
     const slot = this.#slots.take(request);
     this.#slots.bytes[slot] = length;
     this.#slots.at[slot] = request.taken;
-    this.#slots.charges[slot] = charge;
     this.#slots.lbas[slot] = request.lba;
     this.#slots.blocks[slot] = request.blocks ? units : 0;
-    this.#slots.submits[slot] = this.#link.submits + 1;
-    this.#writeEntry(this.#frame.add(), request, slot, length);
-    if (sent > 0 && request.memory !== undefined) this.#frame.addData(request.memory, request.taken, length);
+    this.#slots.submits[slot] = this.#carrier.submit;
+    this.#writeEntry(this.#carrier.add(request, slot, length), request, slot, length);
     request.left -= units;
     request.outstanding++;
     if (request.blocks) request.lba += units;
@@ -179,8 +165,10 @@ export class Queue {
 
   /** The last three words are reserved: nobody ever wrote anything there. A word takes the low 32 bits of what is stored into it. */
   #writeEntry(at: number, request: Request, slot: number, length: number): void {
-    const words = this.#words;
-    const flags = request.flags | (request.inline ? EntryFlag.inline : 0);
+    const carrier = this.#carrier;
+    const { words } = carrier;
+    const { inline } = request;
+    const flags = inline ? request.flags | carrier.flag : request.flags;
     words[at + EntryWord.head] = request.operation | (flags << 8) | (request.share << 16);
     words[at + EntryWord.generation] = this.#generation;
     words[at + EntryWord.tagLow] = slot;
@@ -188,8 +176,8 @@ export class Queue {
     words[at + EntryWord.lbaLow] = request.lba;
     words[at + EntryWord.lbaHigh] = request.lba / TWO_32;
     words[at + EntryWord.blocks] = this.#slots.blocks[slot];
-    words[at + EntryWord.region] = request.region;
-    words[at + EntryWord.offsetLow] = request.region === 0 ? 0 : request.offset;
+    words[at + EntryWord.region] = inline ? carrier.region : request.region;
+    words[at + EntryWord.offsetLow] = inline ? carrier.offset : request.region === 0 ? 0 : request.offset;
     words[at + EntryWord.offsetHigh] = 0;
     words[at + EntryWord.length] = length;
     words[at + EntryWord.lease] = this.#lease;
@@ -202,10 +190,10 @@ export class Queue {
       const request = this.#slots.requests[slot];
       if (request === undefined || this.#slots.submits[slot] !== submit) continue;
       request.fail(errorOf(this.#contextOf(request, slot)));
-      this.#release(slot, request);
+      this.#release(slot, request, false);
       request.endIfDone();
     }
-    this.#staging.wake();
+    this.#carrier.wake();
     this.#schedule();
   }
 
@@ -216,15 +204,28 @@ export class Queue {
       throw malformed(`${entries.length} bytes of completions with ${this.inFlight} requests in flight`);
     }
     this.#completionBytes.set(entries);
-    this.#check(count, data.length);
-    let dataAt = 0;
-    for (let index = 0; index < count; index++) dataAt += this.#completeOne(index * COMPLETION_WORDS, data, dataAt);
-    this.#staging.wake();
+    this.#carrier.arrived(data, this.#check(count));
+    this.#completeAll(count);
+  }
+
+  /** Takes the completions that are there already, and returns how many. Throws a ConnectionError as {@link complete} does. */
+  reap(): number {
+    if (this.#end !== undefined) return 0;
+    const count = this.#carrier.take(this.#completions, this.inFlight);
+    if (count === 0) return 0;
+    this.#check(count);
+    this.#completeAll(count);
+    return count;
+  }
+
+  #completeAll(count: number): void {
+    for (let index = 0; index < count; index++) this.#completeOne(index * COMPLETION_WORDS);
+    this.#carrier.wake();
     this.#schedule();
   }
 
-  /** Every completion answers a request in flight, and the reads among them bring exactly the data of the message. */
-  #check(count: number, dataBytes: number): void {
+  /** Every completion answers a request in flight. Returns how many bytes of the program's data the reads among them have. */
+  #check(count: number): number {
     const words = this.#completions;
     let sum = 0;
     for (let at = 0; at < count * COMPLETION_WORDS; at += COMPLETION_WORDS) {
@@ -236,28 +237,24 @@ export class Queue {
       if (words[at + CompletionWord.bytes] !== length) throw malformed(`a read of ${length} bytes that brought ${words[at + CompletionWord.bytes]}`);
       sum += length;
     }
-    if (sum !== dataBytes) throw malformed(`${dataBytes} bytes of data with completions that have ${sum}`);
+    return sum;
   }
 
-  /** Ends a part; returns how many bytes of the message's data it took. */
-  #completeOne(at: number, data: Uint8Array, dataAt: number): number {
+  /** Ends a part. */
+  #completeOne(at: number): void {
     const words = this.#completions;
     const slot = words[at + CompletionWord.tagLow];
     const request = this.#slots.find(slot, words[at + CompletionWord.tagHigh]);
     if (request === undefined) throw malformed('two completions with the same tag');
     const code = words[at + CompletionWord.code] & 0xffff;
-    let taken = 0;
     if (code !== Code.ok) {
       request.fail(this.#errorOf(request, slot, at, code));
     } else if (request.inline && request.operation === Operation.read) {
-      taken = this.#slots.bytes[slot];
-      // Nobody waits for the data of an aborted request.
-      request.memory?.set(data.subarray(dataAt, dataAt + taken), this.#slots.at[slot]);
+      this.#carrier.deliver(request, slot, this.#slots.at[slot], this.#slots.bytes[slot]);
     }
     if (this.onCompletion !== undefined) this.#tell(this.onCompletion, request, slot, code);
-    this.#release(slot, request);
+    this.#release(slot, request, isUncertain(code));
     request.endIfDone();
-    return taken;
   }
 
   #errorOf(request: Request, slot: number, at: number, code: number): RingwardenError {
@@ -293,8 +290,8 @@ export class Queue {
     listener({ type: 'completion', operation: name, share: request.share, lba: blocks === 0 ? 0 : this.#slots.lbas[slot], blocks, code });
   }
 
-  #release(slot: number, request: Request): void {
-    this.#staging.give(this.#slots.charges[slot]);
+  #release(slot: number, request: Request, uncertain: boolean): void {
+    this.#carrier.release(slot, uncertain);
     this.#slots.give(slot);
     request.outstanding--;
   }

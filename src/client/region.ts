@@ -1,8 +1,11 @@
 /** Memory of the server that this tenant's requests can name: data that stay there are not copied through the socket. */
+import { shm } from '../native/shm.js';
 import { MAX_REGION_BYTES, type RegionInfo } from '../protocol/index.js';
 import { readData, readNothing, readRegion } from './answers.js';
 import { ConnectionError, invalidArgument, RefusedError, refusal } from './errors.js';
+import { handoverFailed, mapRegion } from './handover.js';
 import type { Session } from './session.js';
+import { addonMissing } from './shared-transport.js';
 
 export interface SignalOption {
   /** Gives up waiting: the promise rejects with the signal's reason. */
@@ -24,6 +27,7 @@ export class Region {
   /** Size in bytes: what was asked for, in whole pages. */
   readonly bytes: number;
   readonly #session: Session;
+  #mapping: Promise<ArrayBuffer> | undefined;
   #unmapping: Promise<void> | undefined;
 
   constructor(session: Session, info: RegionInfo) {
@@ -47,6 +51,27 @@ export class Region {
     if (this.#unmapping !== undefined) throw new RefusedError('closed', `${context}: the region was unmapped by this program`, { field: 'region' });
     const whole = Number.isSafeInteger(offset) && offset >= 0;
     if (!whole || !(length <= this.bytes && offset <= this.bytes - length)) throw refusal(context, 'rangeOutsideRegion', offset);
+  }
+
+  /**
+   * The region's memory itself, in this process: no copy, and no message. For the Unix socket with the native addon; rejects with `noHandover` elsewhere. No
+   * request can use the region until the promise resolves, and it must not be in use (`regionBusy`). Afterwards the region is for the devices that are open
+   * now, until they are closed: for one that is opened later, allocate another region. The array has length 0 once the region was unmapped. A second call
+   * gives the same memory.
+   */
+  async map(): Promise<Uint8Array<ArrayBuffer>> {
+    const context = `map region ${this.region}`;
+    this.check(context, 0, 0);
+    const missing = this.#session.noSharedMemory ?? addonMissing();
+    if (missing !== undefined) throw handoverFailed(context, missing);
+    if (this.#mapping === undefined) {
+      const mapping = mapRegion(this.#session, context, this);
+      this.#mapping = mapping;
+      mapping.catch(() => {
+        this.#mapping = undefined;
+      });
+    }
+    return new Uint8Array(await this.#mapping);
   }
 
   /** Copies `data` into the region at `offset`, both in bytes. Any alignment. */
@@ -97,12 +122,18 @@ export class Region {
    */
   unmap({ signal }: SignalOption = {}): Promise<void> {
     if (this.#unmapping !== undefined) return this.#unmapping;
-    const unmapping = this.#session.calls.call('unmapMemory', { region: this.region }, readNothing, { signal });
+    const unmapping = this.#unmap(signal);
     this.#unmapping = unmapping;
     unmapping.catch((error: unknown) => {
       if (!(error instanceof ConnectionError)) this.#unmapping = undefined;
     });
     return unmapping;
+  }
+
+  async #unmap(signal: AbortSignal | undefined): Promise<void> {
+    const mapped = await this.#mapping?.catch(() => undefined);
+    await this.#session.calls.call('unmapMemory', { region: this.region }, readNothing, { signal });
+    if (mapped !== undefined) shm().unmap(mapped);
   }
 
   /** {@link unmap} that is content when the connection is gone, and the memory with it. */

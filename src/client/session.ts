@@ -32,7 +32,11 @@ export interface SessionOptions {
   readonly name: string;
   /** Number of a domain of the same tenant to join; without it a new one is made when one is needed. */
   readonly domain: number | undefined;
+  readonly transport: Transport;
 }
+
+/** How requests and data travel: in messages, through shared memory, or through shared memory where that can be had. */
+export type Transport = 'auto' | 'socket' | 'shm';
 
 const U16 = 0xffff;
 const U32 = 0xffff_ffff;
@@ -52,9 +56,15 @@ export class Session implements LinkOwner {
   #staging = new Staging(0);
   #domain: Promise<number> | undefined;
   #closing = false;
+  /** What devices are opened with that do not say so themselves. */
+  readonly transport: Transport;
+  /** Why there is no shared memory here; undefined while there may be. */
+  noSharedMemory: string | undefined;
 
-  private constructor(joins: number | undefined) {
+  private constructor(joins: number | undefined, transport: Transport, local: boolean) {
     this.#joins = joins;
+    this.transport = transport;
+    if (!local) this.noSharedMemory = 'the connection is not over a Unix socket';
   }
 
   /** Connects and says hello, all within the time limit. */
@@ -66,7 +76,7 @@ export class Session implements LinkOwner {
     const late = `cannot connect to ${endpoint.description}: no answer within ${timeoutMilliseconds} ms`;
     const timer = setTimeout(() => end.abort(new ConnectionError('connectFailed', late)), timeoutMilliseconds);
     whenAborted(signal, onAbort);
-    const session = new Session(options.domain);
+    const session = new Session(options.domain, options.transport, endpoint.local);
     try {
       session.#link = await Link.open(endpoint, options.keepaliveMilliseconds, end.signal, session);
       await session.#hello(options, end.signal);

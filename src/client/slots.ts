@@ -4,11 +4,10 @@ import type { Request } from './request.js';
 export class Slots {
   readonly capacity: number;
   readonly requests: (Request | undefined)[];
-  /** Of the part in flight: high word of its tag, bytes of data, where they lie in the request's memory, staging taken, blocks, number of the submit. */
+  /** Of the part in flight: high word of its tag, bytes of data, where they lie in the request's memory, blocks, number of the submit. */
   readonly sequences: Uint32Array;
   readonly bytes: Uint32Array;
   readonly at: Float64Array;
-  readonly charges: Uint32Array;
   readonly lbas: Float64Array;
   readonly blocks: Uint32Array;
   readonly submits: Float64Array;
@@ -21,7 +20,6 @@ export class Slots {
     this.sequences = new Uint32Array(capacity);
     this.bytes = new Uint32Array(capacity);
     this.at = new Float64Array(capacity);
-    this.charges = new Uint32Array(capacity);
     this.lbas = new Float64Array(capacity);
     this.blocks = new Uint32Array(capacity);
     this.submits = new Float64Array(capacity);

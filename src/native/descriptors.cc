@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <string>
+
 namespace shm {
 namespace {
 
@@ -20,6 +22,13 @@ Napi::Value Close(const Napi::CallbackInfo& info) {
 Napi::Value Duplicate(const Napi::CallbackInfo& info) {
   const int fd = fcntl(Descriptor(info, 0), F_DUPFD_CLOEXEC, 0);
   if (fd < 0) Fail(info.Env(), "fcntl");
+  return Napi::Number::New(info.Env(), fd);
+}
+
+Napi::Value OpenReadOnly(const Napi::CallbackInfo& info) {
+  const std::string path = "/proc/self/fd/" + std::to_string(Descriptor(info, 0));
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) Fail(info.Env(), "open");
   return Napi::Number::New(info.Env(), fd);
 }
 
@@ -54,6 +63,7 @@ Napi::Value YieldProcessor(const Napi::CallbackInfo& info) {
 void RegisterDescriptors(Napi::Object exports) {
   Export<Close>(exports, "close");
   Export<Duplicate>(exports, "duplicate");
+  Export<OpenReadOnly>(exports, "openReadOnly");
   Export<Lock>(exports, "lock");
   Export<ForbidDump>(exports, "forbidDump");
   Export<Getppid>(exports, "getppid");

@@ -62,7 +62,9 @@ MappingTable& Mappings() {
 
 void FinalizeMapping(napi_env, void* address, void* number) {
   const size_t bytes = Mappings().Take(address, reinterpret_cast<uintptr_t>(number));
-  if (bytes != 0) munmap(address, bytes);
+  if (bytes == 0) return;
+  Unguard(address);
+  munmap(address, bytes);
 }
 
 Napi::Value MemfdCreate(const Napi::CallbackInfo& info) {
@@ -125,11 +127,8 @@ Napi::Value Map(const Napi::CallbackInfo& info) {
 
 Napi::Value Unmap(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!info[0].IsArrayBuffer()) throw Napi::TypeError::New(env, "buffer must be an ArrayBuffer");
   void* address = nullptr;
-  size_t length = 0;
-  Check(env, napi_get_arraybuffer_info(env, info[0], &address, &length));
-  if (length == 0 || !Mappings().Has(address)) throw Napi::TypeError::New(env, "buffer must be a mapping that is still there");
+  MappingOf(info, 0, &address);
   // Taken out first: detaching drops the backing store, and its finalizer must find nothing left to do.
   const size_t bytes = Mappings().Take(address);
   const napi_status status = napi_detach_arraybuffer(env, info[0]);
@@ -137,11 +136,21 @@ Napi::Value Unmap(const Napi::CallbackInfo& info) {
     // Views could still reach the memory: it stays mapped, for good.
     throw Napi::Error::New(env);
   }
+  Unguard(address);
   if (munmap(address, bytes) != 0) Fail(env, "munmap");
   return env.Undefined();
 }
 
 }  // namespace
+
+size_t MappingOf(const Napi::CallbackInfo& info, size_t index, void** address) {
+  const Napi::Env env = info.Env();
+  if (!info[index].IsArrayBuffer()) throw Napi::TypeError::New(env, "buffer must be an ArrayBuffer");
+  size_t length = 0;
+  Check(env, napi_get_arraybuffer_info(env, info[index], address, &length));
+  if (length == 0 || !Mappings().Has(*address)) throw Napi::TypeError::New(env, "buffer must be a mapping that is still there");
+  return length;
+}
 
 void RegisterMemory(Napi::Object exports) {
   Export<MemfdCreate>(exports, "memfdCreate");

@@ -2,10 +2,12 @@
 
 static Napi::Object Register(Napi::Env, Napi::Object exports) {
   shm::RegisterMemory(exports);
+  shm::RegisterGuard(exports);
   shm::RegisterDescriptors(exports);
   shm::RegisterEvents(exports);
   shm::RegisterSockets(exports);
   shm::RegisterWakers(exports);
+  shm::RegisterSignals(exports);
   return exports;
 }
 

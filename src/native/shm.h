@@ -28,6 +28,11 @@ std::string Text(const Napi::CallbackInfo& info, size_t index, const char* name,
 Bytes ByteArray(const Napi::CallbackInfo& info, size_t index, const char* name);
 Bytes IntArray(const Napi::CallbackInfo& info, size_t index, const char* name);  // an Int32Array; `length` is in elements
 
+// The bytes of an ArrayBuffer that `map` made and that is still mapped, and where they are.
+size_t MappingOf(const Napi::CallbackInfo& info, size_t index, void** address);
+// The mapping at `address` is about to end: a fault there is an error again.
+void Unguard(void* address);
+
 [[noreturn]] void Fail(Napi::Env env, const char* syscall, int error = errno);
 
 // Throws what a failed Node-API call left behind.
@@ -41,9 +46,11 @@ void Export(Napi::Object exports, const char* name) {
 }
 
 void RegisterMemory(Napi::Object exports);
+void RegisterGuard(Napi::Object exports);
 void RegisterDescriptors(Napi::Object exports);
 void RegisterEvents(Napi::Object exports);
 void RegisterSockets(Napi::Object exports);
 void RegisterWakers(Napi::Object exports);
+void RegisterSignals(Napi::Object exports);
 
 }  // namespace shm

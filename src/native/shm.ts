@@ -19,10 +19,17 @@ export interface Shm {
   map(fd: number, offset: number, bytes: number, writable: boolean): ArrayBuffer;
   /** Detaches the buffer (every view has length 0 from then on), then unmaps. Throws on a buffer that `map` did not make, or twice. */
   unmap(buffer: ArrayBuffer): void;
+  /**
+   * For a mapping of a file that somebody else may truncate: what is past the end of the file then reads as zeroes, where the process would die of
+   * SIGBUS otherwise. Holds until the mapping ends.
+   */
+  guard(buffer: ArrayBuffer): void;
   /** Closes a descriptor. */
   close(fd: number): void;
   /** Duplicates a descriptor, close-on-exec. */
   duplicate(fd: number): number;
+  /** Opens the file of a descriptor once more, for reading only. Unlike `fs.openSync` it gives the descriptor to the process: it outlives the thread. */
+  openReadOnly(fd: number): number;
 
   /** New non-blocking eventfd with count 0. */
   eventfd(): number;
@@ -42,6 +49,8 @@ export interface Shm {
 
   /** Connected stream sockets, non-blocking, close-on-exec. */
   socketpair(): [number, number];
+  /** A stream socket connected to the Unix socket at `path` (at most 107 bytes), non-blocking, close-on-exec. Does not wait: EAGAIN when its queue is full. */
+  connect(path: string): number;
   /** Non-blocking receive into `into[at, at+length)`: bytes read, 0 at the end of the stream, -1 when nothing is there yet. */
   receive(fd: number, into: Uint8Array, at: number, length: number): number;
   /** Non-blocking send (no SIGPIPE): bytes taken, -1 when the socket is full. Throws EPIPE when the peer is gone. */
@@ -71,6 +80,25 @@ export interface Shm {
   /** False if there is no such waker (any more). Never blocks, allocates nothing in JavaScript. */
   wake(id: number): boolean;
   closeWaker(id: number): void;
+
+  /**
+   * Takes over an eventfd that a client holds as well, and returns the id by which any thread can raise it. The kernel signals it for a thread of the addon's
+   * own: nothing that the client does to it (a full counter, O_NONBLOCK cleared) makes anybody here wait. At most one signal in `microseconds` (0: no limit),
+   * or sooner when `events` (0: no such number) have been raised since the last. Throws EINVAL for a descriptor that is no eventfd, ENOSPC when 4096 are
+   * bound, and what io_setup(2) fails with; the descriptor then stays the caller's.
+   */
+  signalBind(fd: number, microseconds: number, events: number): number;
+  /** Adds `count` events (1 to 2^32-1); the eventfd's counter counts signals, not events. Never blocks. False when the id was ended. */
+  signalRaise(id: number, count: number): boolean;
+  /** Gives up what waits, and closes the descriptor soon. False when that was done before: an id never comes to stand for another eventfd soon. */
+  signalEnd(id: number): boolean;
+  /** Events raised and signals made since it was bound; undefined when the id was ended. */
+  signalCounters(id: number): { readonly events: number; readonly signals: number } | undefined;
+  /**
+   * Closes a descriptor of unknown kind on a thread that may be lost: closing a file of a hostile file system can take for ever. False, and the descriptor stays
+   * open, while 64 are being closed.
+   */
+  closeElsewhere(fd: number): boolean;
 }
 
 /** Seals of memory files (fcntl(2), F_ADD_SEALS). */

@@ -2,6 +2,7 @@
 #include "shm.h"
 
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,24 @@ Napi::Value Socketpair(const Napi::CallbackInfo& info) {
   pair.Set(0u, Napi::Number::New(env, ends[0]));
   pair.Set(1u, Napi::Number::New(env, ends[1]));
   return pair;
+}
+
+Napi::Value Connect(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  sockaddr_un address = {};
+  const std::string path = Text(info, 0, "path", sizeof address.sun_path - 1);
+  if (path.empty()) throw Napi::RangeError::New(env, "path must not be empty");
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) Fail(env, "socket");
+  // A Unix stream connects at once or not at all: EAGAIN where too many wait to be accepted (connect(2)).
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    const int error = errno;
+    close(fd);
+    Fail(env, "connect", error);
+  }
+  return Napi::Number::New(env, fd);
 }
 
 // The part [at, at + length) of a Uint8Array, both given by the arguments behind it.
@@ -172,6 +191,7 @@ Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
 
 void RegisterSockets(Napi::Object exports) {
   Export<Socketpair>(exports, "socketpair");
+  Export<Connect>(exports, "connect");
   Export<Receive>(exports, "receive");
   Export<Send>(exports, "send");
   Export<SendDescriptors>(exports, "sendDescriptors");

@@ -107,19 +107,44 @@ export const CODES = {
   adminOnly: refuse(133, 'type', 'only the administrator may ask for this', 'use the admin socket'),
   draining: refuse(134, '', 'the server is shutting down', 'connect again later'),
   connectionLimit: fault(135, '', 'the server has as many connections as it may', 'try again later'),
-  tooManyStrikes: refuse(
+  ringContract: fault(136, 'tail', 'the ring indices moved further than the ring is long', 'see the ring layout in docs/protocol.md'),
+  noHandover: refuse(
     139,
+    '',
+    'no memory is handed over on this connection',
+    'connect over the Unix socket of the server, or use submit, writeMemory and readMemory',
+  ),
+  ticketLimit: refuse(140, '', 'the session has as many tickets as it may', 'use them, or wait until they have expired'),
+  notFresh: refuse(141, '', 'it was used or handed over before', 'open another queue, or map other memory'),
+  notShared: refuse(142, 'region', 'the memory was not handed over', 'ask for a ticket with shareRegion, and use it'),
+  sealFailed: refuse(143, 'region', 'the memory could not be sealed: somebody else set its seals', 'map other memory'),
+  queueShared: refuse(144, 'queue', 'requests of this queue are written to its ring', 'write them to the ring'),
+  overflowUser: refuse(145, '', 'the kernel does not say which user this program is', 'run it as a user that the server knows'),
+  tooManyStrikes: refuse(
+    146,
     'device',
     'commands of the tenant did not end, or took resets of the controller, several times within five minutes',
     'open the device again when five minutes have passed',
   ),
   deviceMemoryLimit: refuse(
-    140,
+    147,
     'bytes',
     'the device has no room for one more region of the tenant',
     'unmap memory, or map fewer and larger regions',
   ),
-  ringContract: fault(136, 'tail', 'the ring indices moved further than the ring is long', 'see the ring layout in docs/protocol.md'),
+  noRingView: refuse(
+    150,
+    'queue',
+    'the hardware rings of this queue cannot be shown',
+    'open the device with own queues and ring views; where memory cannot be split further, close other queues or regions',
+  ),
+  notAnEventfd: refuse(151, 'fd', 'the descriptor is not an eventfd', 'pass what eventfd(2) returned'),
+  noSignal: refuse(
+    152,
+    'fd',
+    'the server has no more event descriptors that it can raise, or its kernel has no asynchronous I/O for it',
+    'use interrupt events of the session',
+  ),
 
   // 200-249: what became of an admitted request, or of a lease.
   deviceError: refuse(200, 'status', 'the device reported an error', 'see the status in the NVMe base specification, figure "Status Code"'),

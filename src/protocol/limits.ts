@@ -28,5 +28,8 @@ export const MAX_TEXT = 256;
 /** Bytes of one memory region. 2 GiB keeps every offset inside a region a small integer on the hot path. */
 export const MAX_REGION_BYTES = 2 ** 31;
 
+/** Bytes of a ticket for the descriptor socket: 128 random bits, which nobody guesses in the seconds that it lives. */
+export const TICKET_BYTES = 16;
+
 /** The unit in which region memory is granted and pinned, bytes. */
 export const PAGE_BYTES = 4_096;

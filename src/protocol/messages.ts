@@ -69,6 +69,13 @@ export interface QueueInfo {
   hardware: { kind: QueueKind; submissionEntries: number; submissionBytes: number; completionEntries: number; completionBytes: number };
 }
 
+/** What fetches memory from the descriptor socket, once, within a few seconds. */
+export interface TicketInfo {
+  ticket: Uint8Array;
+  /** Path of the descriptor socket. */
+  path: string;
+}
+
 export interface RegionInfo {
   region: number;
   bytes: number;
@@ -85,8 +92,14 @@ export interface Requests {
   closeDevice: { lease: number };
   openQueue: { lease: number; entries: number };
   closeQueue: { lease: number; queue: number };
+  /** Asks for the rings of a queue that was not used yet. From then on it takes no `submit`. */
+  shareQueue: { lease: number; queue: number };
   mapMemory: { bytes: number };
   unmapMemory: { region: number };
+  /** Asks for the memory of a region. No request can use it until `sealRegion`. */
+  shareRegion: { region: number };
+  /** The client has mapped the memory: it is sealed, and requests can use it again. */
+  sealRegion: { region: number };
   writeMemory: { region: number; offset: number; data: Uint8Array };
   readMemory: { region: number; offset: number; length: number };
   resetLease: { lease: number };
@@ -108,8 +121,11 @@ export interface Answers {
   closeDevice: Record<never, never>;
   openQueue: QueueInfo;
   closeQueue: Record<never, never>;
+  shareQueue: TicketInfo;
   mapMemory: RegionInfo;
   unmapMemory: Record<never, never>;
+  shareRegion: TicketInfo;
+  sealRegion: Record<never, never>;
   writeMemory: Record<never, never>;
   readMemory: { data: Uint8Array };
   resetLease: { generation: number };

@@ -5,6 +5,7 @@ import type { Configuration, Environment } from './config/index.js';
 import { startDevice } from './devices.js';
 import type { RunningDevice } from './devices.js';
 import type { EngineHost } from './engine/index.js';
+import { Tickets } from './handover/index.js';
 import { Holdings } from './holdings.js';
 import { Ledger } from './ledger/index.js';
 import { LiveConfiguration } from './live-configuration.js';
@@ -94,7 +95,17 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
 
   const audit = new AuditLog(log);
   holdings.add('audit', () => audit.close());
-  const sessions = new SessionManager({ engines, directory: () => live.directory, limits, log, audit, serverVersion: `ringwarden ${version}` });
+  const tickets = new Tickets();
+  const sessions = new SessionManager({
+    engines,
+    directory: () => live.directory,
+    limits,
+    log,
+    audit,
+    tickets,
+    overflowUid: environment.overflowUid,
+    serverVersion: `ringwarden ${version}`,
+  });
   holdings.add('sessions', () => sessions.drain(drain.milliseconds));
   live.onPolicy = () => sessions.applyPolicy();
 
@@ -123,7 +134,7 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
   await adminServer.listen();
   holdings.add('admin socket', () => adminServer.close());
   if (unix !== undefined) {
-    const listener = await listenUnix({ ...unix, sessions, limits, log });
+    const listener = await listenUnix({ ...unix, sessions, limits, tickets, log });
     holdings.add('Unix socket', () => listener.close());
   }
   if (tcp !== undefined) {

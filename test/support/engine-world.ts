@@ -175,7 +175,10 @@ export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated
   attaching(domain: number, handle: number, bytes: number): { memory: Buffer; task: Task<void> } {
     const fd = createMemoryFile('test', bytes);
     this.#fds.push(fd);
-    return { memory: Buffer.from(shm().map(fd, 0, bytes, true)), task: this.methods.attachRegion(domain, handle, fd, bytes, `tenant${domain}`) };
+    return {
+      memory: Buffer.from(shm().map(fd, 0, bytes, true)),
+      task: this.methods.attachRegion(domain, handle, fd, bytes, `tenant${domain}`, 'client'),
+    };
   }
 
   /** The main thread's end of a queue that is opened under this number. */

@@ -109,6 +109,10 @@ export class Connection {
     }
     const scripted = this.server.scripts.get(type)?.(message, this);
     if (scripted === null) return;
+    if (scripted === undefined && type === 'shareQueue') {
+      this.refuse(Number(message['id']), 'noHandover');
+      return;
+    }
     const answer = scripted ?? this.#answer(type, message);
     this.send('type' in answer ? answer : { type: 'answer', id: message['id'], ...answer });
   }

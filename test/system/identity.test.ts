@@ -67,9 +67,10 @@ const STRANGER = `import { connect } from './dist/client/index.js';
 const [socket, tenant] = process.argv.slice(2);
 try {
   const client = await connect({ socket, ...(tenant && { tenant }) });
-  const share = (await client.openDevice('nvme0')).share('data');
+  const device = await client.openDevice('nvme0');
+  const share = device.share('data');
   await share.write(0, Buffer.alloc(share.blockBytes, 'mine'));
-  console.log(JSON.stringify({ tenant: client.tenant, isolation: client.isolation, size: share.size }));
+  console.log(JSON.stringify({ tenant: client.tenant, isolation: client.isolation, size: share.size, transport: device.transport }));
   await client.close();
 } catch (error) {
   console.log(JSON.stringify({ code: error.code }));
@@ -80,7 +81,15 @@ describe.skipIf(!canChangeUser)(`peer credentials${whyNotUser}`, () => {
   /** What a stranger's program needs, where every user can read it. */
   function open(space: Workspace): void {
     chmodSync(space.folder, 0o755);
-    for (const folder of ['dist/client', 'dist/protocol', 'node_modules/ws', 'node_modules/msgpackr', 'package.json']) {
+    for (const folder of [
+      'dist/client',
+      'dist/protocol',
+      'dist/native',
+      'build/shm.node',
+      'node_modules/ws',
+      'node_modules/msgpackr',
+      'package.json',
+    ]) {
       cpSync(join(ROOT, folder), space.path(folder), { recursive: true });
     }
     space.file('stranger.mjs', STRANGER);
@@ -102,8 +111,8 @@ describe.skipIf(!canChangeUser)(`peer credentials${whyNotUser}`, () => {
     const tenants = [tenant('alice', 0, { uid: 4242 }), tenant('bob', WINDOW_BYTES, { uid: 4243 })];
     const listen = { unix: { path: 'server.sock' } };
     const server = await Server.start(space, configuration({ isolation: 'required', listen, tenants }));
-    expect(await stranger(space, 4242)).toEqual({ tenant: 'alice', isolation: 'uid', size: WINDOW_BYTES });
-    expect(await stranger(space, 4243, 'bob')).toEqual({ tenant: 'bob', isolation: 'uid', size: WINDOW_BYTES });
+    expect(await stranger(space, 4242)).toEqual({ tenant: 'alice', isolation: 'uid', size: WINDOW_BYTES, transport: 'shm' });
+    expect(await stranger(space, 4243, 'bob')).toEqual({ tenant: 'bob', isolation: 'uid', size: WINDOW_BYTES, transport: 'shm' });
     expect(await stranger(space, 4242, 'bob')).toEqual({ code: 'authenticationFailed' });
     expect(await stranger(space, 4244)).toEqual({ code: 'authenticationFailed' });
     // Root could be anybody, and is nobody here.

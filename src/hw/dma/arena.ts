@@ -12,7 +12,7 @@ import { writeAddress } from './translate.js';
 
 const CHUNK_BYTES = 2 * 1_048_576;
 
-/** A piece of the arena: contiguous in this process and on the bus. */
+/** A piece of a memory: contiguous in this process and on the bus. */
 export interface DmaSlice {
   readonly bytes: number;
   readonly memory: DmaMemory;
@@ -92,20 +92,17 @@ export class DmaArena {
 
 function take(chunk: Chunk, page: number, bytes: number, mayBeStale: boolean): DmaSlice {
   chunk.used.fill(1, page, page + bytes / PAGE_BYTES);
-  const offset = page * PAGE_BYTES;
+  const slice = sliceOf(chunk.memory, page * PAGE_BYTES, bytes);
+  if (!mayBeStale) slice.u8.fill(0);
+  return slice;
+}
+
+/** `bytes` from `offset` on of a memory that is contiguous on the bus; both are whole pages. */
+export function sliceOf(memory: DmaMemory, offset: number, bytes: number): DmaSlice {
   const address = new Uint32Array(2);
-  writeAddress(chunk.memory, offset, address, 0);
-  const u8 = new Uint8Array(chunk.memory.buffer, offset, bytes);
-  if (!mayBeStale) u8.fill(0);
-  return {
-    bytes,
-    memory: chunk.memory,
-    offset,
-    busLow: address[0],
-    busHigh: address[1],
-    u8,
-    u32: new Uint32Array(chunk.memory.buffer, offset, bytes / 4),
-  };
+  writeAddress(memory, offset, address, 0);
+  const u8 = new Uint8Array(memory.buffer, offset, bytes);
+  return { bytes, memory, offset, busLow: address[0], busHigh: address[1], u8, u32: new Uint32Array(memory.buffer, offset, bytes / 4) };
 }
 
 /** First page of a run of `pages` free ones, or -1. */

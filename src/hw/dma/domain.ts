@@ -4,14 +4,15 @@
  * A handle is `slot | sequence << 16`. The slot is an index, so a lookup costs the same with one region and with thousands.
  */
 import type { DmaMemory } from '../backing.js';
+import { RegionIndex } from './region-index.js';
 
 const FIRST_SLOTS = 16;
 
 export class DeviceDomain {
-  /** Of each slot: the handle of its usable region, or 0. Replaced by a longer array when it grows; read it through the domain. */
-  handles = new Uint32Array(FIRST_SLOTS);
-  /** Bytes of each region. */
-  bytes = new Float64Array(FIRST_SLOTS);
+  /** What sessions may name on behalf of their clients: all usable regions, their staging memory among them. */
+  readonly all = new RegionIndex(this);
+  /** What clients may name on rings of their own: usable regions that are nobody's staging memory. */
+  readonly clients = new RegionIndex(this);
   /** Requests in flight that use the region in each slot. */
   inFlight = new Int32Array(FIRST_SLOTS);
   /** Memory of each slot; present from `add` to `remove`, longer than the handle is usable. */
@@ -22,18 +23,22 @@ export class DeviceDomain {
   closedBytes = 0;
   /** Of each slot with memory: its handle. */
   readonly #given: number[] = [];
+  /** Slots with staging memory, slots that are held, and slots that are closed for good. */
+  readonly #staging = new Set<number>();
+  readonly #held = new Set<number>();
+  readonly #closed = new Set<number>();
 
-  /** Makes a region usable under `handle`. */
-  add(handle: number, memory: DmaMemory): void {
+  /** Makes a region usable under `handle`. `staging`: by sessions alone. */
+  add(handle: number, memory: DmaMemory, staging = false): void {
     const slot = handle & 0xffff;
     this.#grow(slot + 1);
     if (this.memory[slot] !== undefined) throw new Error(`region slot ${slot} is taken`);
     this.memory[slot] = memory;
     this.#given[slot] = handle;
     this.count++;
-    this.bytes[slot] = memory.bytes;
     this.inFlight[slot] = 0;
-    this.handles[slot] = handle;
+    if (staging) this.#staging.add(slot);
+    this.#show(slot);
   }
 
   /** The memory under `handle`, whether or not requests may still use it. */
@@ -42,37 +47,60 @@ export class DeviceDomain {
     return this.#given[slot] === handle ? this.memory[slot] : undefined;
   }
 
+  /** No new request may use the region until {@link release}. */
+  hold(handle: number): void {
+    const slot = handle & 0xffff;
+    if (this.find(handle) === undefined || this.#closed.has(slot)) return;
+    this.#held.add(slot);
+    this.#hide(slot);
+  }
+
+  /** A region that was held is usable again. */
+  release(handle: number): void {
+    const slot = handle & 0xffff;
+    if (this.find(handle) === undefined || this.#closed.has(slot)) return;
+    this.#held.delete(slot);
+    this.#show(slot);
+  }
+
   /** No new request may use the region from now on. */
   close(handle: number): void {
     const slot = handle & 0xffff;
-    if (handle === 0 || this.handles[slot] !== handle) return;
-    this.handles[slot] = 0;
-    this.closedBytes += this.bytes[slot];
+    const memory = this.find(handle);
+    if (memory === undefined || this.#closed.has(slot)) return;
+    this.#closed.add(slot);
+    this.#hide(slot);
+    this.closedBytes += memory.bytes;
   }
 
   /** Forgets the region, once nothing is in flight on it. */
   remove(handle: number): void {
     const slot = handle & 0xffff;
-    if (this.find(handle) === undefined) return;
+    const memory = this.find(handle);
+    if (memory === undefined) return;
     if (this.inFlight[slot] !== 0) throw new Error(`region slot ${slot} has ${this.inFlight[slot]} requests in flight`);
     this.close(handle);
-    this.closedBytes -= this.bytes[slot];
-    this.bytes[slot] = 0;
+    this.closedBytes -= memory.bytes;
     this.memory[slot] = undefined;
     this.#given[slot] = 0;
+    for (const set of [this.#staging, this.#held, this.#closed]) set.delete(slot);
     this.count--;
   }
 
+  #show(slot: number): void {
+    const bytes = this.memory[slot]?.bytes ?? 0;
+    this.all.set(slot, this.#given[slot], bytes);
+    if (!this.#staging.has(slot)) this.clients.set(slot, this.#given[slot], bytes);
+  }
+
+  #hide(slot: number): void {
+    this.all.set(slot, 0, 0);
+    this.clients.set(slot, 0, 0);
+  }
+
   #grow(slots: number): void {
-    if (slots <= this.handles.length) return;
-    const length = 2 ** Math.ceil(Math.log2(slots));
-    const handles = new Uint32Array(length);
-    handles.set(this.handles);
-    this.handles = handles;
-    const bytes = new Float64Array(length);
-    bytes.set(this.bytes);
-    this.bytes = bytes;
-    const inFlight = new Int32Array(length);
+    if (slots <= this.inFlight.length) return;
+    const inFlight = new Int32Array(2 ** Math.ceil(Math.log2(slots)));
     inFlight.set(this.inFlight);
     this.inFlight = inFlight;
   }

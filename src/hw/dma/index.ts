@@ -2,4 +2,6 @@
 export * from './arena.js';
 export * from './domain.js';
 export * from './file.js';
+export type { RegionIndex } from './region-index.js';
+export * from './shown-file.js';
 export * from './translate.js';

@@ -3,6 +3,7 @@ import type { Backing, Bar } from '../backing.js';
 import type { DmaArena, DmaSlice } from '../dma/index.js';
 import { HardwareError, sleep, type Clock, type Task } from '../task.js';
 import { QueuePair } from './queue-pair.js';
+import type { RingView } from './ring-view.js';
 import {
   ACQ,
   AQA,
@@ -65,21 +66,21 @@ export class Controller {
     };
   }
 
-  /** Memory for a queue pair of `entries`, and the pair. */
-  *makePair(arena: DmaArena, stride: number, id: number, entries: number, vector: number): Task<QueuePair> {
+  /** Memory for a queue pair of `entries`, and the pair. With a `view` it has its completion queue there. */
+  *makePair(arena: DmaArena, stride: number, id: number, entries: number, vector: number, view?: RingView): Task<QueuePair> {
     const { bar } = this;
     const taken: DmaSlice[] = [];
     try {
       taken.push(yield* arena.allocate(entries * SUBMISSION_BYTES));
-      taken.push(yield* arena.allocate(entries * COMPLETION_BYTES));
+      taken.push(view === undefined ? yield* arena.allocate(entries * COMPLETION_BYTES) : view.completion);
       // A command reads of its page only what was written for it.
       taken.push(yield* arena.allocate(entries * PAGE_BYTES, true));
     } catch (error) {
-      for (const slice of taken) arena.free(slice);
+      for (const slice of taken) if (slice !== view?.completion) arena.free(slice);
       throw error;
     }
     const [submission, completion, lists] = taken;
-    return new QueuePair(bar, stride, id, entries, vector, { submission, completion, lists });
+    return new QueuePair(bar, stride, id, entries, vector, { submission, completion, lists }, view);
   }
 
   /** Enables the controller with fresh admin queues. Interrupts are enabled before (some device models lose them otherwise). */

@@ -5,13 +5,14 @@
  * every DMA, and enables it again without I/O queues.
  */
 import type { Backing } from '../backing.js';
-import { DmaArena, type DmaSlice } from '../dma/index.js';
+import { DmaArena, type ShownEnd } from '../dma/index.js';
 import { systemClock, HardwareError, type Clock, type Task } from '../task.js';
 import { AdminQueue, type AsynchronousEvent } from './admin.js';
 import { Controller, type Capabilities } from './controller.js';
 import { parseController, parseNamespace, parseNamespaceList, type ControllerFacts, type NamespaceFacts } from './identify.js';
 import { MAX_PRP_BYTES } from './prp.js';
 import type { QueuePair } from './queue-pair.js';
+import { RingView } from './ring-view.js';
 import { AbortCdw10, AdminOpcode, CHANGED_NAMESPACES_BYTES, Cns, CriticalWarning, ERROR_ENTRY_BYTES, EventConfiguration } from './spec/index.js';
 import { FIRMWARE_BYTES, FeatureId, IDENTIFY_BYTES, LogPageId, NumberOfQueues, PAGE_BYTES, SMART_BYTES, getField, putField } from './spec/index.js';
 
@@ -51,6 +52,10 @@ export class NvmeDriver {
   readonly #pairs = new Map<number, QueuePair>();
   /** Queue identifiers that are taken, by a pair or by one that is being made. */
   readonly #identifiers = new Set<number>();
+  /** Views of pairs that are gone. */
+  readonly #endedViews: RingView[] = [];
+  /** Views that are on their way out. */
+  #leavingViews = 0;
   #opened = false;
   /** The controller does no DMA. */
   #quiet = true;
@@ -143,10 +148,11 @@ export class NvmeDriver {
   }
 
   /**
-   * Creates an I/O queue pair of `entries` (a power of two, cut to what the controller takes), with the lowest free identifier.
+   * Creates an I/O queue pair of `entries` (a power of two, cut to what the controller takes), with the lowest free identifier. `shown`: with a view for its
+   * holder, that ends in this way; the pair is made without it where the backing cannot split its memory further.
    * @throws HardwareError `exhausted` when all pairs are in use.
    */
-  *createPair(entries: number): Task<QueuePair> {
+  *createPair(entries: number, shown?: ShownEnd): Task<QueuePair> {
     const admin = this.#adminQueue();
     const { queuePairs, queueEntries, vectors } = this.facts;
     let id = 1;
@@ -154,15 +160,19 @@ export class NvmeDriver {
     if (id > queuePairs) throw new HardwareError('exhausted', `all ${queuePairs} queue pairs are in use`);
     this.#identifiers.add(id);
     const vector = vectors === 0 ? -1 : vectors === 1 ? 0 : 1 + ((id - 1) % (vectors - 1));
+    const size = Math.min(entries, queueEntries);
+    let view: RingView | undefined;
     let pair: QueuePair;
     try {
-      pair = yield* this.#controller.makePair(this.arena, this.#known().stride, id, Math.min(entries, queueEntries), vector);
+      if (shown !== undefined) view = yield* this.#createView(size, shown);
+      pair = yield* this.#controller.makePair(this.arena, this.#known().stride, id, size, vector, view);
     } catch (error) {
+      if (view !== undefined) this.#endedViews.push(view);
       if (this.#admin === admin) this.#identifiers.delete(id);
       throw error;
     }
     if (this.#admin !== admin) {
-      for (const slice of slicesOf(pair)) this.arena.free(slice);
+      this.#giveBack(pair);
       throw new HardwareError('lost', `the controller was reset while queue ${id} was made`);
     }
     this.#pairs.set(id, pair);
@@ -198,6 +208,27 @@ export class NvmeDriver {
     const admin = this.#adminQueue();
     yield* admin.command({ opcode: AdminOpcode.deleteSubmissionQueue, cdw10: pair.id }, `delete submission queue ${pair.id}`);
     yield* admin.command({ opcode: AdminOpcode.deleteCompletionQueue, cdw10: pair.id }, `delete completion queue ${pair.id}`);
+  }
+
+  /**
+   * Takes the views of pairs that are gone away from whoever has them. Where the controller may still write it waits for the next `open`. Apart from deleting,
+   * because nobody else has to wait for it.
+   */
+  *endViews(): Task<void> {
+    for (let view = this.#takeEndedView(); view !== undefined; view = this.#takeEndedView()) {
+      this.#leavingViews++;
+      try {
+        yield* view.end(this.#backing);
+      } finally {
+        this.#leavingViews--;
+      }
+    }
+    while (this.#leavingViews > 0) yield 1;
+  }
+
+  /** While the controller is open, the queue of each was deleted or the controller was disabled since; else it may still write. */
+  #takeEndedView(): RingView | undefined {
+    return this.#opened || this.#quiet ? this.#endedViews.shift() : undefined;
   }
 
   /** Gives the pair's memory and identifier back, after `deletePair` or `disable`. */
@@ -300,7 +331,19 @@ export class NvmeDriver {
     const released = this.#backing.lost === undefined && (yield* this.#attempt(this.#backing.release()));
     this.#quiet = released || this.#backing.lost !== undefined;
     this.#forgetQueues();
-    if (this.#quiet) yield* this.#attempt(this.arena.dispose());
+    if (!this.#quiet) return;
+    yield* this.endViews();
+    yield* this.#attempt(this.arena.dispose());
+  }
+
+  /** Undefined when the backing cannot split its memory further. */
+  *#createView(entries: number, end: ShownEnd): Task<RingView | undefined> {
+    try {
+      return yield* RingView.create(this.#backing, entries, end);
+    } catch (error) {
+      if (error instanceof HardwareError && error.code === 'exhausted') return undefined;
+      throw error;
+    }
   }
 
   /** A step on the way down: none keeps the next from being done. True if it worked. */
@@ -323,9 +366,17 @@ export class NvmeDriver {
 
   #forget(pair: QueuePair): void {
     pair.close();
-    for (const slice of slicesOf(pair)) this.arena.free(slice);
+    this.#giveBack(pair);
     this.#pairs.delete(pair.id);
     this.#identifiers.delete(pair.id);
+  }
+
+  /** The memory of a pair that the controller does not use, and what others see of it. */
+  #giveBack({ memory, view }: QueuePair): void {
+    this.arena.free(memory.submission);
+    this.arena.free(memory.lists);
+    if (view === undefined) this.arena.free(memory.completion);
+    else this.#endedViews.push(view);
   }
 
   #known(): Capabilities {
@@ -338,5 +389,3 @@ export class NvmeDriver {
     return this.#admin;
   }
 }
-
-const slicesOf = (pair: QueuePair): DmaSlice[] => Object.values(pair.memory) as DmaSlice[];

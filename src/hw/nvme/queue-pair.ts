@@ -7,6 +7,7 @@
 import type { Bar } from '../backing.js';
 import type { DmaSlice } from '../dma/index.js';
 import { HardwareError } from '../task.js';
+import type { RingView } from './ring-view.js';
 import { COMPLETION_WORDS, Cqe, PAGE_BYTES, Sqe, SUBMISSION_WORDS, completionDoorbell, statusOf, submissionDoorbell } from './spec/index.js';
 
 /** Receives completions. Called from {@link QueuePair.reap}; must not throw. */
@@ -36,6 +37,8 @@ export class QueuePair {
   /** Interrupt vector, or -1 for none. */
   readonly vector: number;
   readonly memory: QueuePairMemory;
+  /** What its holder may see of it; undefined where nobody is shown anything. */
+  readonly view: RingView | undefined;
   /** When each slot's command was submitted (the engine's clock, ms); the engine writes it. */
   readonly submittedAt: Float64Array;
   /** Whether each slot's command is in flight. */
@@ -59,13 +62,14 @@ export class QueuePair {
   #distrusted = false;
   #closed = false;
 
-  constructor(bar: Bar, stride: number, id: number, entries: number, vector: number, memory: QueuePairMemory) {
+  constructor(bar: Bar, stride: number, id: number, entries: number, vector: number, memory: QueuePairMemory, view?: RingView) {
     if (!(entries >= 2 && entries <= 1024)) throw new RangeError(`queue of ${entries} entries`);
     this.id = id;
     this.entries = entries;
     this.capacity = entries - 1;
     this.vector = vector;
     this.memory = memory;
+    this.view = view;
     this.#bar = bar;
     this.#submissionDoorbell = submissionDoorbell(id, stride);
     this.#completionDoorbell = completionDoorbell(id, stride);
@@ -147,6 +151,11 @@ export class QueuePair {
     this.submittedAt[slot] = now;
     this.#count++;
     this.#tail = this.#tail + 1 === this.entries ? 0 : this.#tail + 1;
+  }
+
+  /** The last command that was submitted, as its first word's index in `words`. */
+  get last(): number {
+    return ((this.#tail === 0 ? this.entries : this.#tail) - 1) * SUBMISSION_WORDS;
   }
 
   /** The identifier that the command in `slot` has, for Abort. */

@@ -120,7 +120,7 @@ export class Domain {
         }
       } catch (error) {
         if (error instanceof Refusal && error.code === 'regionBusy') {
-          for (const engine of detached) await region.attach(engine);
+          for (const engine of detached) if (!region.sealed) await region.attach(engine);
           throw error;
         }
         this.#options.log.warn('memory could not be detached', { domain: this.number, region: handle, error: messageOf(error) });
@@ -128,6 +128,16 @@ export class Domain {
       this.#regions.delete(handle);
       await this.#discard(region);
     });
+  }
+
+  /** Takes a region out of use until it is sealed, so that it can be handed over. @throws {@link Refusal} `unknownRegion`, `notFresh`, `regionBusy`. */
+  offer(handle: number): Promise<void> {
+    return this.#serial.run(() => this.region(handle).offer());
+  }
+
+  /** @throws {@link Refusal} `unknownRegion`, `notShared`, `sealFailed`. */
+  seal(handle: number): Promise<void> {
+    return this.#serial.run(() => this.region(handle).seal());
   }
 
   /** Takes a region away whatever uses it. Resolves when it is freed, or when it will be once its engines let go of it. */
@@ -197,6 +207,14 @@ export class Domain {
   }
 
   async #attachAgain(region: Region, engine: EngineHost): Promise<void> {
+    if (region.sealed) {
+      this.#options.log.info('a region that a client has mapped stays out of reach', {
+        domain: this.number,
+        region: region.handle,
+        device: engine.name,
+      });
+      return;
+    }
     // Left over from an earlier lease whose end the engine could not confirm.
     if (region.attached.has(engine)) await within(region.forceDetach(engine), DETACH_MILLISECONDS, 'detaching memory');
     await region.attach(engine);

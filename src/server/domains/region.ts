@@ -1,8 +1,17 @@
 /** One memory region of a domain, and which engines can reach it. */
-import { shm } from '../../native/shm.js';
+import { Seal, shm } from '../../native/shm.js';
 import { HardwareError } from '../../hw/task.js';
-import { type EngineHost, Refusal } from '../engine/api.js';
+import { type EngineHost, Refusal, type RegionUse } from '../engine/api.js';
 import type { DeviceSlots } from './slots.js';
+
+/**
+ * How far a region has come on its way to a client: the server's alone; asked for; the client has the file; sealed, so that nobody can get another writable
+ * mapping or take pages away. While it is on its way no request can use it.
+ */
+type Sharing = 'no' | 'offered' | 'handedOver' | 'sealed';
+
+/** What has to be set before requests can use memory that a client has mapped. */
+const SEALS = Seal.shrink | Seal.grow | Seal.futureWrite | Seal.seal;
 
 export interface RegionOptions {
   readonly domain: number;
@@ -29,6 +38,7 @@ export class Region {
   readonly #detaching = new Map<EngineHost, Promise<void>>();
   #buffer: ArrayBuffer | undefined;
   #freed = false;
+  #sharing: Sharing = 'no';
 
   constructor(options: RegionOptions) {
     this.handle = options.handle;
@@ -48,6 +58,56 @@ export class Region {
     return new Uint8Array(this.#buffer);
   }
 
+  /** It can no longer be made reachable for one more engine: nobody gets a writable mapping of a sealed file, the server included. */
+  get sealed(): boolean {
+    return this.#sharing === 'sealed';
+  }
+
+  get #use(): RegionUse {
+    if (this.staging) return 'staging';
+    return this.#sharing === 'no' || this.#sharing === 'sealed' ? 'client' : 'held';
+  }
+
+  /** From now on no request can use it, until {@link seal}. @throws {@link Refusal} `notFresh`, or `regionBusy`; it is then as it was. */
+  async offer(): Promise<void> {
+    if (this.#sharing === 'offered') return;
+    if (this.#sharing !== 'no') throw new Refusal('notFresh', 'region', this.handle);
+    // Mapped now: later it could not be.
+    void this.view;
+    const held: EngineHost[] = [];
+    try {
+      for (const engine of this.#attached) {
+        await engine.holdRegion(this.#options.domain, this.handle, true);
+        held.push(engine);
+      }
+    } catch (error) {
+      for (const engine of held) await engine.holdRegion(this.#options.domain, this.handle, false);
+      throw error;
+    }
+    this.#sharing = 'offered';
+  }
+
+  /** The descriptor that goes to the client, once. */
+  handOver(): number {
+    if (this.#freed || this.#sharing !== 'offered') throw new Refusal('notFresh', 'region', this.handle);
+    this.#sharing = 'handedOver';
+    return this.#options.fd;
+  }
+
+  /** The client has mapped it: seals it, and lets requests use it again. @throws {@link Refusal} `notShared`, `sealFailed`. */
+  async seal(): Promise<void> {
+    if (this.#sharing !== 'handedOver') throw new Refusal('notShared', 'region', this.handle);
+    try {
+      shm().addSeals(this.#options.fd, SEALS);
+    } catch (error) {
+      // The client may have set the right ones itself.
+      if ((shm().getSeals(this.#options.fd) & SEALS) !== SEALS) throw new Refusal('sealFailed', 'region', this.handle);
+      if (!(error instanceof Error)) throw error;
+    }
+    this.#sharing = 'sealed';
+    for (const engine of this.#attached) await engine.holdRegion(this.#options.domain, this.handle, false);
+  }
+
   /** @throws {@link Refusal} `deviceMemoryLimit` when the device has no room for it. */
   async attach(engine: EngineHost): Promise<void> {
     const { domain, fd, tenant, slots } = this.#options;
@@ -55,7 +115,7 @@ export class Region {
     // Counted as reachable before it is: if the answer is lost, nobody frees the memory without asking.
     this.#attached.add(engine);
     try {
-      await engine.attachRegion(domain, this.handle, fd, this.bytes, tenant);
+      await engine.attachRegion(domain, this.handle, fd, this.bytes, tenant, this.#use);
     } catch (error) {
       this.#detached(engine);
       if (error instanceof HardwareError && error.code === 'exhausted') throw new Refusal('deviceMemoryLimit', 'bytes', this.bytes);

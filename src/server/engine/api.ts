@@ -5,7 +5,9 @@
  * HardwareError-like Error when the device failed.
  */
 import type { EventEmitter } from 'node:events';
+import type { ShownEnd } from '../../hw/dma/index.js';
 import type { CodeName, LeaseMode, QueueKind } from '../../protocol/index.js';
+import type { RingFiles } from './shared-rings.js';
 
 /** A "no" with its reason; what a client is shown of it is code, field and value. */
 export class Refusal extends Error {
@@ -85,6 +87,11 @@ export interface OpenLease {
   /** Most requests in flight over all queues of the lease. */
   readonly maxInFlight: number;
   readonly maxQueues: number;
+  /**
+   * The holder may be shown the hardware's rings of its `own` queue pairs. `truncated` for those whom the kernel keeps from opening the files for writing;
+   * `orphaned` for user 0 and the server's own user. Left out: never, and no request costs anything for it.
+   */
+  readonly ringViews?: ShownEnd | undefined;
 }
 
 export interface OpenedLease {
@@ -103,6 +110,26 @@ export interface OpenedQueue {
   readonly channel: QueueChannel;
 }
 
+/** A ring that a client may read, in a memory file of its own. */
+export interface ShownRing {
+  /** Opened for reading only; the caller's to close. */
+  readonly fd: number;
+  /** Of the file, whole pages. The entries begin at its start. */
+  readonly bytes: number;
+  readonly entries: number;
+  readonly entryBytes: number;
+}
+
+/** The hardware's rings of a queue, as its holder may see them (layout: `hw/nvme/ring-view.ts`). */
+export interface HardwareView {
+  /** Of the lease: a reset ends the view, and there is another to ask for. */
+  readonly generation: number;
+  /** A mirror of the submission queue, without bus addresses. */
+  readonly submission: ShownRing;
+  /** The hardware's own completion queue. */
+  readonly completion: ShownRing;
+}
+
 /** One queue of a lease, seen from the main thread: an in-process ring pair of the layout in `protocol/ring.ts`. */
 export interface QueueChannel {
   readonly entries: number;
@@ -119,6 +146,15 @@ export interface QueueChannel {
   take(words: Uint32Array, at: number): number;
   /** Called on the main thread when completions may have arrived. Set once by the owner. */
   onCompletions: () => void;
+}
+
+/**
+ * How often an event descriptor is signalled: at once when it was not for `microseconds` (0 to 1,000,000), else after them, or as soon as `events` (0 to 65,535;
+ * 0: no such number) interrupts wait. Without microseconds every interrupt is told of at once, and `events` has to be 0.
+ */
+export interface Coalescing {
+  readonly microseconds: number;
+  readonly events: number;
 }
 
 export type DeviceState = 'closed' | 'open' | 'resetting' | 'lost';
@@ -161,6 +197,9 @@ export interface EngineEvents {
   log: [level: 'debug' | 'info' | 'warn' | 'error', message: string, details: Readonly<Record<string, string | number | boolean>>];
 }
 
+/** Who may name a region: `client` (everybody), `staging` (sessions alone), `held` (nobody, until it is released). */
+export type RegionUse = 'client' | 'staging' | 'held';
+
 export interface EngineHost extends EventEmitter<EngineEvents> {
   readonly name: string;
   readonly facts: DeviceFacts;
@@ -170,16 +209,35 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
   closeLease(lease: number, reason: string): Promise<void>;
   openQueue(lease: number, entries: number): Promise<OpenedQueue>;
   closeQueue(lease: number, queue: number): Promise<void>;
+  /**
+   * Moves a queue that was not used yet to rings in memory files, which a client maps; the engine maps them, and takes the doorbell over. Its channel is of
+   * no use from then on. Refused with `notFresh`; nothing was taken then.
+   */
+  shareQueue(lease: number, queue: number, files: RingFiles): Promise<void>;
+  /**
+   * New descriptors of the queue's hardware rings. The files are taken away when the queue or its lease ends or is reset, once the device is done with them.
+   * Refused with `noRingView` for a lease that did not ask for views or has no queue pairs of its own, and where the backing cannot split its memory further.
+   */
+  hardwareView(lease: number, queue: number): Promise<HardwareView>;
   /** Ends the lease's requests in flight with `reset`, empties its queues, and returns the new generation. Nobody else notices. */
   resetLease(lease: number): Promise<number>;
+  /** Events `interrupt` for the vector, or none any more. */
   bindVector(lease: number, vector: number, enable: boolean): Promise<void>;
+  /**
+   * Raises an event descriptor when the vector fires, beside the events. `fd` is taken over, also by a call that fails; -1: none any more. Binding again releases
+   * the earlier descriptor; the end of the lease releases all. Refused with `unknownVector` at or above the lease's vectors, with `notAnEventfd` for a descriptor
+   * of another kind, with `outOfRange` for coalescing that cannot be, with `noSignal` where the machine has no more of them.
+   */
+  bindVectorDescriptor(lease: number, vector: number, fd: number, coalescing?: Coalescing): Promise<void>;
   /** The grant changed: replaced as a whole; an empty list revokes. */
   replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void>;
   /** Weight and rates of a tenant as the configuration has them now; in force at once for the leases that it holds. */
   setTenant(tenant: number, weight: number, rates: Rates): Promise<void>;
 
   /** Makes a memory file of the domain reachable for the device under `handle`. The descriptor stays the caller's, open until `detachRegion` is done. */
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): Promise<void>;
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): Promise<void>;
+  /** With `held` no request can use the region, without it they can again. Refused with `regionBusy` while requests that use it are in flight. */
+  holdRegion(domain: number, handle: number, held: boolean): Promise<void>;
   /**
    * Takes it away. Without `force` it is refused with `regionBusy` while requests that use it are in flight. With `force` no new request can
    * use it, and the promise resolves when the device can no longer write there (the memory is in quarantine until then).

@@ -18,10 +18,10 @@ import type { Signals } from './signals.js';
 /** What both ends share. `cookies` beside the rings carry a number of the producer's to the completion. */
 export interface ChannelMemory {
   readonly entries: number;
-  readonly requests: SharedArrayBuffer;
-  readonly completions: SharedArrayBuffer;
-  readonly requestCookies: SharedArrayBuffer;
-  readonly completionCookies: SharedArrayBuffer;
+  readonly requests: ArrayBufferLike;
+  readonly completions: ArrayBufferLike;
+  readonly requestCookies: ArrayBufferLike;
+  readonly completionCookies: ArrayBufferLike;
 }
 
 export function createChannelMemory(entries: number): ChannelMemory {
@@ -89,11 +89,7 @@ export class Channel implements QueueChannel {
   commit(): void {
     this.#publishHead();
     Atomics.store(this.#requestIndices, RequestRing.requestTail, this.#tail);
-    // The engine no longer polls a queue that says so: it has to be told.
-    if (Atomics.load(this.#completionIndices, CompletionRing.needsWakeup) === 1) {
-      this.#activations.push(this.#id);
-      this.#signals.wakeEngine();
-    }
+    this.#wake();
     this.#watch?.start();
   }
 
@@ -112,8 +108,17 @@ export class Channel implements QueueChannel {
   /** Whether there are completions to take. Called when those that were known are taken: the engine gets their slots back. */
   #look(): boolean {
     this.#publishHead();
+    // Requests may have been waiting for these slots.
+    if (Atomics.load(this.#completionIndices, CompletionRing.requestHead) !== this.#tail) this.#wake();
     this.#knownTail = Atomics.load(this.#completionIndices, CompletionRing.completionTail);
     return this.#completionHead !== this.#knownTail;
+  }
+
+  /** The engine no longer polls a queue that says so: it has to be told. */
+  #wake(): void {
+    if (Atomics.load(this.#completionIndices, CompletionRing.needsWakeup) !== 1) return;
+    this.#activations.push(this.#id);
+    this.#signals.wakeEngine();
   }
 
   /** Gives the engine the slots of all completions that were taken. */

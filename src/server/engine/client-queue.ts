@@ -8,14 +8,21 @@ import {
   CompletionRing,
   CompletionWord,
   ENTRY_WORDS,
+  MAX_RING_ENTRIES,
   RING_HEADER_WORDS,
   RequestRing,
   copyEntry,
 } from '../../protocol/index.js';
 import { TagSet, type LeaseState } from '../../validator/index.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
-import type { ChannelMemory } from './channel.js';
+import type { RegionIndex } from '../../hw/dma/index.js';
+import { Refusal } from './api.js';
+import { createChannelMemory, type ChannelMemory } from './channel.js';
 import type { Lease } from './lease.js';
+import type { SharedRings } from './shared-rings.js';
+
+/** Where a queue that is gone writes: its rings may be somebody else's, or nobody's. */
+const NOWHERE = createChannelMemory(MAX_RING_ENTRIES);
 
 export class ClientQueue implements LeaseState {
   /** Index in the lease. */
@@ -37,12 +44,16 @@ export class ClientQueue implements LeaseState {
   dirty = false;
   /** Turns in a row without a request. */
   idleTurns = 0;
-  readonly #requests: Uint32Array;
-  readonly #requestIndices: Int32Array;
-  readonly #completions: Uint32Array;
-  readonly #completionIndices: Int32Array;
-  readonly #requestCookies: Int32Array;
-  readonly #completionCookies: Int32Array;
+  /** The regions that its requests may name. */
+  regions: RegionIndex;
+  /** Rings that a client has mapped; undefined where the main thread is at the other end. */
+  shared: SharedRings | undefined;
+  #requests: Uint32Array;
+  #requestIndices: Int32Array;
+  #completions: Uint32Array;
+  #completionIndices: Int32Array;
+  #requestCookies: Int32Array;
+  #completionCookies: Int32Array;
   readonly #mask: number;
   #head = 0;
   #knownTail = 0;
@@ -56,6 +67,7 @@ export class ClientQueue implements LeaseState {
     this.channel = channel;
     this.entries = memory.entries;
     this.tags = new TagSet(memory.entries, tagSeed);
+    this.regions = owner.domain.all;
     this.#requests = new Uint32Array(memory.requests);
     this.#requestIndices = new Int32Array(memory.requests);
     this.#completions = new Uint32Array(memory.completions);
@@ -78,10 +90,6 @@ export class ClientQueue implements LeaseState {
     return this.owner.inFlight;
   }
 
-  get regions(): Lease['domain'] {
-    return this.owner.domain;
-  }
-
   /**
    * How many requests can be taken now: written by the client, and with a completion slot free for each answer. -1 when an index moved further than
    * the ring is long: the contract is broken.
@@ -98,11 +106,6 @@ export class ClientQueue implements LeaseState {
     this.#knownCompletionHead = head;
     const free = this.entries - unread - this.count;
     return waiting < free ? waiting : free;
-  }
-
-  /** Whether the client wrote requests that were not taken, whatever room there is for answers. */
-  waiting(): boolean {
-    return Atomics.load(this.#requestIndices, RequestRing.requestTail) !== this.#head;
   }
 
   /** Copies the next request into `entry`, once, and returns its cookie. Only when `available()` > 0. */
@@ -153,10 +156,52 @@ export class ClientQueue implements LeaseState {
     this.dirty = false;
   }
 
-  /** Stops being polled: the client has to say when there is work. True if there is none now; otherwise the queue stays awake. */
+  /** Wakes the client of a shared ring, if it says that it sleeps. Once for what was published. */
+  wakeClient(): void {
+    if (Atomics.load(this.#requestIndices, RequestRing.needsWakeup) === 1) this.shared?.doorbell.ring();
+  }
+
+  /** Goes on with rings that a client has mapped. @throws {@link Refusal} `notFresh` when the queue was used. */
+  share(rings: SharedRings): void {
+    if (!this.isFresh) throw new Refusal('notFresh', 'queue', this.queue);
+    this.shared = rings;
+    // The session's staging memory is not a client's to name.
+    this.regions = this.owner.domain.clients;
+    this.#use(rings.memory);
+    this.sleep();
+  }
+
+  /** Whether nothing was ever asked of it, and its rings are the main thread's. */
+  get isFresh(): boolean {
+    return this.shared === undefined && this.#head === 0 && this.#completionTail === 0 && this.available() === 0;
+  }
+
+  /** The queue is gone. What ended is still shown; from then on nothing of its shared rings is touched. */
+  leaveRings(): void {
+    const rings = this.shared;
+    if (rings === undefined) return;
+    this.publishCompletions();
+    this.#use(NOWHERE);
+    // The end of the doorbell wakes the client; a byte would send it to memory that is being taken back.
+    rings.end();
+  }
+
+  #use(memory: ChannelMemory): void {
+    this.#requests = new Uint32Array(memory.requests);
+    this.#requestIndices = new Int32Array(memory.requests);
+    this.#completions = new Uint32Array(memory.completions);
+    this.#completionIndices = new Int32Array(memory.completions);
+    this.#requestCookies = new Int32Array(memory.requestCookies);
+    this.#completionCookies = new Int32Array(memory.completionCookies);
+  }
+
+  /**
+   * Stops being polled: the client has to say when there is something to do. True if no request can be taken now; otherwise the queue stays awake. Requests
+   * that wait for a free completion slot can not be taken: only the client makes those free.
+   */
   sleep(): boolean {
     Atomics.store(this.#completionIndices, CompletionRing.needsWakeup, 1);
-    if (!this.waiting()) return true;
+    if (this.available() === 0) return true;
     Atomics.store(this.#completionIndices, CompletionRing.needsWakeup, 0);
     return false;
   }

@@ -1,6 +1,18 @@
 /** What the main thread asks of an engine thread, and what it is told: messages of a port, for the control plane only. */
-import type { DeviceFacts, DeviceReport, EngineEvents, OpenLease, OpenedLease, OpenedQueue, Rates, ShareGrant } from './api.js';
+import type {
+  DeviceFacts,
+  DeviceReport,
+  EngineEvents,
+  HardwareView,
+  OpenLease,
+  OpenedLease,
+  OpenedQueue,
+  Rates,
+  RegionUse,
+  ShareGrant,
+} from './api.js';
 import type { ChannelMemory } from './channel.js';
+import type { RingFiles } from './shared-rings.js';
 import type { SignalHandles } from './signals.js';
 
 /** The engine's methods: what each takes and returns. */
@@ -9,11 +21,16 @@ export interface EngineMethods {
   closeLease(lease: number): void;
   openQueue(lease: number, channel: number, memory: ChannelMemory, tagSeed: number): Omit<OpenedQueue, 'channel'>;
   closeQueue(lease: number, queue: number): void;
+  shareQueue(lease: number, queue: number, files: RingFiles): void;
+  hardwareView(lease: number, queue: number): HardwareView;
   resetLease(lease: number): number;
   bindVector(lease: number, vector: number, enable: boolean): void;
+  /** `signal`: an id of the addon, the engine's to end once this has succeeded; 0: none any more. */
+  bindVectorSignal(lease: number, vector: number, signal: number): void;
   replaceGrant(lease: number, shares: readonly ShareGrant[]): void;
   setTenant(tenant: number, weight: number, rates: Rates): void;
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): void;
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): void;
+  holdRegion(domain: number, handle: number, held: boolean): void;
   detachRegion(domain: number, handle: number, force: boolean): void;
   regionInFlight(domain: number, handle: number): number;
   report(): DeviceReport;

@@ -62,6 +62,11 @@ export class Device {
     return this.#holders.lease(handle);
   }
 
+  /** Vectors of a lease: one for each queue that it may have; none where the device has no interrupts. */
+  vectorsOf(lease: Lease): number {
+    return this.#steps.vectorsOf(lease);
+  }
+
   queue(lease: Lease, index: number): ClientQueue {
     return this.#holders.queue(lease, index);
   }
@@ -84,7 +89,7 @@ export class Device {
   }
 
   *openLease(request: OpenLease, tenant: TenantState): Task<OpenedLease> {
-    const opened = yield* this.#mutex.run(() => this.#steps.open(request, tenant, () => this.report().free));
+    const opened = yield* this.#alone(() => this.#steps.open(request, tenant, () => this.report().free));
     this.#wasFree = false;
     return opened;
   }
@@ -95,18 +100,18 @@ export class Device {
     if (lease === undefined) return;
     lease.active = false;
     lease.closing = true;
-    yield* this.#mutex.run(() => this.#steps.closeQueues(lease, code));
+    yield* this.#alone(() => this.#steps.closeQueues(lease, code));
     yield* this.#steps.settle(lease);
-    yield* this.#mutex.run(() => this.#steps.close(lease));
+    yield* this.#alone(() => this.#steps.close(lease));
   }
 
   *openQueue(handle: number, channel: number, memory: ChannelMemory, tagSeed: number): Task<ClientQueue> {
-    return yield* this.#mutex.run(() => this.#steps.openQueue(this.lease(handle), channel, memory, tagSeed));
+    return yield* this.#alone(() => this.#steps.openQueue(this.lease(handle), channel, memory, tagSeed));
   }
 
   *closeQueue(handle: number, index: number): Task<void> {
     const lease = this.lease(handle);
-    yield* this.#mutex.run(() => this.#steps.closeQueue(lease, this.queue(lease, index), Code.aborted));
+    yield* this.#alone(() => this.#steps.closeQueue(lease, this.queue(lease, index), Code.aborted));
     yield* this.#steps.settle(lease);
   }
 
@@ -114,10 +119,10 @@ export class Device {
   *resetLease(handle: number, reason: string): Task<number> {
     const lease = this.lease(handle);
     lease.active = false;
-    const [generation, ended] = yield* this.#mutex.run(() => this.#steps.reset(lease, reason, Code.reset));
+    const [generation, ended] = yield* this.#alone(() => this.#steps.reset(lease, reason, Code.reset));
     if (ended) return generation;
     yield* this.#steps.settle(lease);
-    return yield* this.#mutex.run(() => this.#steps.resume(lease, generation, reason));
+    return yield* this.#alone(() => this.#steps.resume(lease, generation, reason));
   }
 
   /**
@@ -126,36 +131,36 @@ export class Device {
    */
   *resetController(reason: string): Task<boolean> {
     const ended = this.#life.resetsEnded;
-    return yield* this.#mutex.run(() => this.#life.reset(reason, () => this.#life.resetsEnded === ended));
+    return yield* this.#alone(() => this.#life.reset(reason, () => this.#life.resetsEnded === ended));
   }
 
   /** What the ladder does last for a command of an own queue pair that does not end, if it is still `stuck`: see `Watchdog`. */
   *recoverQueue(lease: Lease, reason: string, stuck: () => boolean): Task<void> {
-    yield* this.#mutex.run(() => this.#recoverQueue(lease, reason, stuck));
+    yield* this.#alone(() => this.#recoverQueue(lease, reason, stuck));
   }
 
   /** The device is gone: every request in flight is answered, and nothing more is asked of it. Memory is held until the device is known to be quiet. */
   *lose(reason: string): Task<void> {
     if (this.state === 'lost') return;
     this.#life.declareLost(reason);
-    yield* this.#mutex.run(() => this.#life.goDown());
+    yield* this.#alone(() => this.#life.goDown());
   }
 
   /** Tries to bring a lost device back; its leases go on with a new generation. True if it worked. */
   *revive(): Task<boolean> {
     if (this.state !== 'lost' || this.#backing.lost !== undefined) return false;
-    return yield* this.#mutex.run(() => this.#life.revive());
+    return yield* this.#alone(() => this.#life.revive());
   }
 
   /** Work of the server itself that needs the device open. */
   *withOpen<T>(work: () => Task<T>): Task<T> {
-    yield* this.#mutex.run(() => this.#life.open());
+    yield* this.#alone(() => this.#life.open());
     this.#life.users++;
     try {
       return yield* work();
     } finally {
       this.#life.users--;
-      if (this.state !== 'lost') yield* this.#mutex.run(() => this.#life.closeIfUnused());
+      if (this.state !== 'lost') yield* this.#alone(() => this.#life.closeIfUnused());
     }
   }
 
@@ -206,6 +211,15 @@ export class Device {
     const free = this.leases.size === 0 && this.report().free;
     if (free && !this.#wasFree) this.#parts.post.event('free', []);
     this.#wasFree = free;
+  }
+
+  /** Changes of queues, one at a time. What is taken out of sight by them is waited for, too, but keeps nobody else waiting. */
+  *#alone<T>(change: () => Task<T>): Task<T> {
+    try {
+      return yield* this.#mutex.run(change);
+    } finally {
+      yield* this.driver.endViews();
+    }
   }
 
   *#recoverQueue(lease: Lease, reason: string, stuck: () => boolean): Task<void> {

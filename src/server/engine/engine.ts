@@ -9,7 +9,7 @@ import type { Backing } from '../../hw/backing.js';
 import { NvmeDriver, type NvmeFacts, type QueuePair } from '../../hw/nvme/index.js';
 import { HardwareError, type Clock, type Task } from '../../hw/task.js';
 import { Epoll, shm } from '../../native/shm.js';
-import type { DeviceFacts } from './api.js';
+import { Refusal, type DeviceFacts } from './api.js';
 import type { ClientQueue } from './client-queue.js';
 import type { ControlRequest, EngineMessage, EnginePost, EngineSettings } from './control.js';
 import { Device } from './device.js';
@@ -17,9 +17,11 @@ import { handleControllerEvent } from './events.js';
 import { failureOf } from './failure.js';
 import { IdRing } from './id-ring.js';
 import { InterruptForwarder } from './interrupts.js';
+import { Doorbell } from './doorbell.js';
 import { createMethods, type Methods } from './methods.js';
 import { RequestPath } from './request-path.js';
 import { Scheduler } from './scheduler.js';
+import { type RingFiles, SharedRings } from './shared-rings.js';
 import type { Signals } from './signals.js';
 import { Tasks } from './tasks.js';
 import { Watchdog } from './watchdog.js';
@@ -30,6 +32,8 @@ const MAX_BUSY_SLEEP_US = 1_000;
 /** An event of an idle controller is noticed after so long. */
 const IDLE_SLEEP_MS = 250;
 const MAX_EPOLL_EVENTS = 16;
+/** While it is busy the engine looks so often for clients of shared rings that ring, milliseconds. */
+const DOORBELL_MS = 0.1;
 /** Between two events of the controller that are handled. */
 const EVENT_MS = 10;
 
@@ -54,6 +58,9 @@ export class Engine {
   readonly #methods: Methods;
   readonly #epoll: number;
   readonly #epollEvents = new Int32Array(2 * MAX_EPOLL_EVENTS);
+  /** Queues with shared rings, by the descriptor of their doorbell. */
+  readonly #doorbells = new Map<number, ClientQueue>();
+  #nextLook = 0;
   #controlSeen = 0;
   #spinUntil = 0;
   /** This turn had answers: whoever waits for them may be waiting for this very processor. */
@@ -102,9 +109,13 @@ export class Engine {
         this.stopped = true;
       },
     );
-    while (!this.stopped) {
-      if (this.turn() === 0) this.#idle();
-      else if (this.#published) shm().yieldProcessor();
+    try {
+      while (!this.stopped) {
+        if (this.turn() === 0) this.#idle();
+        else if (this.#published) shm().yieldProcessor();
+      }
+    } finally {
+      this.interrupts.releaseAll();
     }
     this.backing.dispose();
     shm().close(this.#epoll);
@@ -116,6 +127,7 @@ export class Engine {
     this.path.now = now;
     let work = this.#takeControl();
     work += this.#takeActivations();
+    if (this.#doorbells.size > 0 && now >= this.#nextLook) this.#takeEvents(now, 0);
     work += this.#reap();
     work += this.scheduler.turn(now);
     if (work > 0) for (const pair of this.path.tables.keys()) this.path.ring(pair);
@@ -130,12 +142,22 @@ export class Engine {
     return work;
   }
 
+  /** Moves a queue to rings that a client maps. */
+  shareQueue(queue: ClientQueue, files: RingFiles): void {
+    if (!queue.isFresh) throw new Refusal('notFresh', 'queue', queue.queue);
+    this.scheduler.remove(queue);
+    const openDoorbell = (fd: number): Doorbell => new Doorbell(fd, this.#epoll, () => this.#doorbells.delete(fd));
+    queue.share(SharedRings.map(queue.entries, files, openDoorbell));
+    this.#doorbells.set(files.doorbell, queue);
+  }
+
   inspect(): unknown {
     return {
       settings: this.#settings,
       device: this.device.report(),
       driver: this.driver.inspect(),
       scheduler: this.scheduler.inspect(),
+      vectors: this.interrupts.inspect(),
       tasks: this.tasks.inspect(),
       leases: [...this.device.leases.values()].map((lease) => ({
         lease: lease.handle,
@@ -209,6 +231,26 @@ export class Engine {
     return taken;
   }
 
+  /** Waits for what wakes the engine, and takes note of it. Returns how much that was. */
+  #takeEvents(now: number, microseconds: number): number {
+    this.#nextLook = now + DOORBELL_MS;
+    const events = shm().epollWait(this.#epoll, this.#epollEvents, microseconds);
+    for (let event = 0; event < events; event++) {
+      const fd = this.#epollEvents[2 * event];
+      if (fd === this.#signals.handles.engineWake) shm().eventfdTake(fd);
+      else this.#answerDoorbell(fd);
+    }
+    return events;
+  }
+
+  /** The client of a shared ring has something to do for the engine, or only says so. */
+  #answerDoorbell(fd: number): void {
+    const queue = this.#doorbells.get(fd);
+    if (queue?.shared === undefined) return;
+    queue.shared.doorbell.take();
+    if (queue.available() !== 0 && !queue.owner.closing) this.scheduler.activate(queue);
+  }
+
   /** Takes completions of all queue pairs, after the backing was polled or at the start of a turn. */
   #reap(): number {
     let taken = 0;
@@ -258,7 +300,8 @@ export class Engine {
     let told = false;
     for (const queue of dirty) {
       queue.publishCompletions();
-      told = this.#ready.push(queue.channel) || told;
+      if (queue.shared === undefined) told = this.#ready.push(queue.channel) || told;
+      else queue.wakeClient();
       this.interrupts.completed(queue);
     }
     dirty.length = 0;
@@ -297,11 +340,7 @@ export class Engine {
     }
     this.#signals.setAsleep(true);
     if (this.#activations.empty() && this.#signals.controlCount() === this.#controlSeen && this.scheduler.rest()) {
-      const events = shm().epollWait(this.#epoll, this.#epollEvents, microseconds);
-      for (let event = 0; event < events; event++) {
-        if (this.#epollEvents[2 * event] === this.#signals.handles.engineWake) shm().eventfdTake(this.#signals.handles.engineWake);
-      }
-      if (events > 0) this.#busySleep = BUSY_SLEEP_US;
+      if (this.#takeEvents(now, microseconds) > 0) this.#busySleep = BUSY_SLEEP_US;
     }
     this.#signals.setAsleep(false);
   }

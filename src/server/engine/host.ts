@@ -4,17 +4,21 @@ import { randomInt } from 'node:crypto';
 import { receiveMessageOnPort, type MessagePort, type Worker } from 'node:worker_threads';
 import { Code } from '../../protocol/index.js';
 import { HardwareError } from '../../hw/task.js';
+import { shm } from '../../native/shm.js';
 import type { PreparedBacking } from '../../hw/backing.js';
 import type {
+  Coalescing,
   CounterView,
   DeviceFacts,
   DeviceReport,
   EngineEvents,
   EngineHost,
+  HardwareView,
   OpenLease,
   OpenedLease,
   OpenedQueue,
   Rates,
+  RegionUse,
   ShareGrant,
 } from './api.js';
 import { Refusal } from './api.js';
@@ -24,7 +28,9 @@ import { MAX_CHANNELS, type ControlRequest, type EngineMessage, type EngineMetho
 import { Counters } from './counters.js';
 import { errorOf } from './failure.js';
 import type { IdRing } from './id-ring.js';
+import type { RingFiles } from './shared-rings.js';
 import type { Signals } from './signals.js';
+import { takeDescriptor } from './vector-descriptor.js';
 
 /** How long an engine that was told to stop may take for it. */
 const STOP_MS = 5_000;
@@ -122,12 +128,31 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     this.#forget(number);
   }
 
+  shareQueue(lease: number, queue: number, files: RingFiles): Promise<void> {
+    return this.#call('shareQueue', [lease, queue, files]);
+  }
+
+  hardwareView(lease: number, queue: number): Promise<HardwareView> {
+    return this.#call('hardwareView', [lease, queue]);
+  }
+
   resetLease(lease: number): Promise<number> {
     return this.#call('resetLease', [lease]);
   }
 
   bindVector(lease: number, vector: number, enable: boolean): Promise<void> {
     return this.#call('bindVector', [lease, vector, enable]);
+  }
+
+  async bindVectorDescriptor(lease: number, vector: number, fd: number, coalescing: Coalescing = { microseconds: 0, events: 0 }): Promise<void> {
+    const signal = fd === -1 ? 0 : takeDescriptor(fd, coalescing);
+    try {
+      await this.#call('bindVectorSignal', [lease, vector, signal]);
+    } catch (error) {
+      // The engine that has ended did so too, or never had it.
+      if (signal !== 0) shm().signalEnd(signal);
+      throw error;
+    }
   }
 
   replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void> {
@@ -138,8 +163,12 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#call('setTenant', [tenant, weight, rates]);
   }
 
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string): Promise<void> {
-    return this.#call('attachRegion', [domain, handle, fd, bytes, owner]);
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): Promise<void> {
+    return this.#call('attachRegion', [domain, handle, fd, bytes, owner, use]);
+  }
+
+  holdRegion(domain: number, handle: number, held: boolean): Promise<void> {
+    return this.#call('holdRegion', [domain, handle, held]);
   }
 
   detachRegion(domain: number, handle: number, force: boolean): Promise<void> {

@@ -1,11 +1,13 @@
 /**
- * Tells leases when their vectors fire (R06). A queue pair of a lease's own has a vector of its own, and its MSI-X messages are counted. Where queues of
- * several leases share a vector, a lease hears of the completions that are its own, and of nobody else's.
+ * Tells leases when their vectors fire: their session (R06), an event descriptor of theirs (R10), or both. A queue pair of a lease's own has a vector of its
+ * own, and its MSI-X messages are counted. Where queues of several leases share a vector, a lease hears of the completions that are its own, and of nobody
+ * else's.
  *
  * A turn of the engine on which nothing fired and nothing completed costs nothing, however many vectors are bound.
  */
 import type { Interrupts } from '../../hw/backing.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
+import { shm } from '../../native/shm.js';
 import type { ClientQueue } from './client-queue.js';
 import type { EnginePost } from './control.js';
 import type { Lease } from './lease.js';
@@ -13,6 +15,10 @@ import type { Lease } from './lease.js';
 interface Binding {
   readonly lease: Lease;
   readonly vector: number;
+  /** The session is told. */
+  session: boolean;
+  /** Signal of the addon for the descriptor that is raised, or 0. It is ended here. */
+  signal: number;
   /** The queue pair whose messages are counted; undefined while completions are. */
   pair: QueuePair | undefined;
   /** Hardware counter of the pair's vector that was last told of. */
@@ -40,22 +46,40 @@ export class InterruptForwarder {
     this.#isAlone = isAlone;
   }
 
-  bind(lease: Lease, vector: number): void {
-    const pair = this.#countedPair(lease, vector);
-    const known = pair === undefined ? 0 : this.#interrupts.fired[pair.vector];
-    const bindings = this.#bindings.get(lease.handle) ?? [];
-    bindings[vector] = { lease, vector, pair, known, turns: 0, changed: false };
-    this.#bindings.set(lease.handle, bindings);
+  /** Tells the session from now on, or not any more. */
+  tellSession(lease: Lease, vector: number, tell: boolean): void {
+    const binding = this.#binding(lease, vector);
+    binding.session = tell;
+    this.#dropUnused(binding);
   }
 
-  unbind(lease: Lease, vector: number): void {
-    const bindings = this.#bindings.get(lease.handle);
-    if (bindings !== undefined) bindings[vector] = undefined;
+  /** Raises `signal` from now on, or with 0 none. The earlier one is ended. */
+  raise(lease: Lease, vector: number, signal: number): void {
+    const binding = this.#binding(lease, vector);
+    if (binding.signal !== 0) shm().signalEnd(binding.signal);
+    binding.signal = signal;
+    this.#dropUnused(binding);
   }
 
   /** Every binding of a lease that ends. */
   release(lease: number): void {
+    for (const binding of this.#bindings.get(lease) ?? []) if (binding !== undefined && binding.signal !== 0) shm().signalEnd(binding.signal);
     this.#bindings.delete(lease);
+  }
+
+  /** Every binding, at the end of the engine. */
+  releaseAll(): void {
+    for (const lease of [...this.#bindings.keys()]) this.release(lease);
+  }
+
+  inspect(): unknown {
+    const bound = [...this.#bindings.values()].flat().filter((binding) => binding !== undefined);
+    return bound.map(({ lease, vector, session, signal }) => ({
+      lease: lease.handle,
+      vector,
+      session,
+      descriptor: signal === 0 ? undefined : shm().signalCounters(signal),
+    }));
   }
 
   /** Completions of this queue were shown to its client. */
@@ -77,9 +101,25 @@ export class InterruptForwarder {
     for (const binding of this.#changed) {
       binding.changed = false;
       const count = this.#take(binding);
-      if (count > 0) this.#post.event('interrupt', [binding.lease.handle, binding.vector, count]);
+      if (count === 0) continue;
+      if (binding.session) this.#post.event('interrupt', [binding.lease.handle, binding.vector, count]);
+      if (binding.signal !== 0) shm().signalRaise(binding.signal, count);
     }
     this.#changed.length = 0;
+  }
+
+  #binding(lease: Lease, vector: number): Binding {
+    const bindings = this.#bindings.get(lease.handle) ?? [];
+    this.#bindings.set(lease.handle, bindings);
+    const pair = this.#countedPair(lease, vector);
+    const known = pair === undefined ? 0 : this.#interrupts.fired[pair.vector];
+    return (bindings[vector] ??= { lease, vector, session: false, signal: 0, pair, known, turns: 0, changed: false });
+  }
+
+  #dropUnused(binding: Binding): void {
+    if (binding.session || binding.signal !== 0) return;
+    const bindings = this.#bindings.get(binding.lease.handle);
+    if (bindings !== undefined) bindings[binding.vector] = undefined;
   }
 
   #mark(binding: Binding): void {

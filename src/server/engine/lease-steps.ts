@@ -49,6 +49,7 @@ export class LeaseSteps {
         mode: request.mode,
         kind: request.queues,
         maxQueues: request.maxQueues,
+        ringViews: request.ringViews,
         ...grant,
         generation: this.#holders.nextGeneration(),
       });
@@ -56,13 +57,17 @@ export class LeaseSteps {
       return {
         lease: lease.handle,
         generation: lease.generation,
-        vectors: driver.facts.vectors === 0 ? 0 : lease.maxQueues,
+        vectors: this.vectorsOf(lease),
         maxBlocks: grant.grant.shares.map((share) => share.maxBlocks),
       };
     } catch (error) {
       yield* this.#life.closeIfUnused();
       throw error;
     }
+  }
+
+  vectorsOf(lease: Lease): number {
+    return this.#parts.driver.facts.vectors === 0 ? 0 : lease.maxQueues;
   }
 
   *openQueue(lease: Lease, channel: number, memory: ChannelMemory, tagSeed: number): Task<ClientQueue> {
@@ -83,7 +88,11 @@ export class LeaseSteps {
     this.#scheduler.remove(queue);
     // Before anything else: a reset on the way would give it a new queue pair.
     lease.queues[queue.queue] = undefined;
-    yield* this.#life.pairs.disconnect(queue, code);
+    try {
+      yield* this.#life.pairs.disconnect(queue, code);
+    } finally {
+      queue.leaveRings();
+    }
   }
 
   *closeQueues(lease: Lease, code: number): Task<void> {

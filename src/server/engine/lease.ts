@@ -1,5 +1,5 @@
 /** A session's hold on a device, as the engine knows it. */
-import type { DeviceDomain } from '../../hw/dma/index.js';
+import type { DeviceDomain, ShownEnd } from '../../hw/dma/index.js';
 import type { LeaseMode, QueueKind } from '../../protocol/index.js';
 import type { Grant } from '../../validator/index.js';
 import type { ClientQueue } from './client-queue.js';
@@ -20,6 +20,8 @@ export class Lease {
   readonly mode: LeaseMode;
   readonly kind: QueueKind;
   readonly maxQueues: number;
+  /** The holder may be shown the rings of its own queue pairs, which end in this way. */
+  readonly ringViews?: ShownEnd | undefined;
   /** What the validator judges by, and where each share lies: replaced together. */
   grant: Grant;
   windows: readonly Window[];
@@ -35,7 +37,10 @@ export class Lease {
   readonly queues: (ClientQueue | undefined)[] = [];
 
   constructor(
-    fields: Pick<Lease, 'handle' | 'tenant' | 'session' | 'domainId' | 'domain' | 'mode' | 'kind' | 'maxQueues' | 'grant' | 'windows' | 'generation'>,
+    fields: Pick<
+      Lease,
+      'handle' | 'tenant' | 'session' | 'domainId' | 'domain' | 'mode' | 'kind' | 'maxQueues' | 'ringViews' | 'grant' | 'windows' | 'generation'
+    >,
   ) {
     this.handle = fields.handle;
     this.tenant = fields.tenant;
@@ -45,6 +50,7 @@ export class Lease {
     this.mode = fields.mode;
     this.kind = fields.kind;
     this.maxQueues = fields.maxQueues;
+    this.ringViews = fields.ringViews;
     this.grant = fields.grant;
     this.windows = fields.windows;
     this.generation = fields.generation;

@@ -1,12 +1,15 @@
 /** What an engine does for each method of the control port. Every one is a task. */
 import { Code } from '../../protocol/index.js';
 import type { DmaMemory } from '../../hw/backing.js';
+import type { ShownFile } from '../../hw/dma/index.js';
 import { COMPLETION_BYTES, SUBMISSION_BYTES } from '../../hw/nvme/index.js';
 import { HardwareError, type Task } from '../../hw/task.js';
-import { Refusal, type Rates } from './api.js';
+import { shm } from '../../native/shm.js';
+import { Refusal, type Rates, type ShownRing } from './api.js';
 import type { EngineMethods } from './control.js';
 import { TenantStatistics } from './counters.js';
 import type { Engine } from './engine.js';
+import type { Lease } from './lease.js';
 import { TenantState } from './tenant-state.js';
 import { wipeWindow } from './wipe.js';
 
@@ -44,6 +47,22 @@ export function createMethods(engine: Engine): Methods {
     });
   };
 
+  /** Nothing of it is left: its vectors first, so that nobody is told of what ends with it. */
+  const endLease = function* (handle: number, code: number): Task<void> {
+    engine.interrupts.release(handle);
+    yield* device.closeLease(handle, code);
+    forgetChannels();
+    device.announceFree();
+  };
+
+  const leaseWith = (handle: number, vector: number): Lease => {
+    const lease = device.lease(handle);
+    // What it binds now nobody would release.
+    if (lease.closing) throw new Refusal('leaseNotActive', 'lease', handle);
+    if (!(Number.isInteger(vector) && vector >= 0 && vector < device.vectorsOf(lease))) throw new Refusal('unknownVector', 'vector', vector);
+    return lease;
+  };
+
   return {
     *openLease(request, statistics) {
       const tenant = tenantOf(request.tenant, request.tenantName, request.weight, request.rates, statistics);
@@ -51,10 +70,7 @@ export function createMethods(engine: Engine): Methods {
     },
 
     *closeLease(handle) {
-      engine.interrupts.release(handle);
-      yield* device.closeLease(handle, Code.aborted);
-      forgetChannels();
-      device.announceFree();
+      yield* endLease(handle, Code.aborted);
     },
 
     *openQueue(lease, channel, memory, tagSeed) {
@@ -80,15 +96,35 @@ export function createMethods(engine: Engine): Methods {
       engine.channels[queue.channel] = undefined;
     },
 
+    *shareQueue(lease, index, files) {
+      engine.shareQueue(device.queue(device.lease(lease), index), files);
+    },
+
+    *hardwareView(handle, index) {
+      const lease = device.lease(handle);
+      const { pair } = device.queue(lease, index);
+      if (!lease.active) throw new Refusal('leaseNotActive', 'lease', handle);
+      if (pair?.view === undefined) throw new Refusal('noRingView', 'queue', index);
+      const { submissionFile, completionFile } = pair.view;
+      const submission = openRing(submissionFile, pair.entries, SUBMISSION_BYTES);
+      try {
+        return { generation: lease.generation, submission, completion: openRing(completionFile, pair.entries, COMPLETION_BYTES) };
+      } catch (error) {
+        shm().close(submission.fd);
+        throw error;
+      }
+    },
+
     *resetLease(lease) {
       return yield* device.resetLease(lease, 'asked for');
     },
 
     *bindVector(handle, vector, enable) {
-      const lease = device.lease(handle);
-      if (!(vector >= 0 && vector < lease.maxQueues)) throw new Refusal('unknownVector', 'vector', vector);
-      if (enable) engine.interrupts.bind(lease, vector);
-      else engine.interrupts.unbind(lease, vector);
+      engine.interrupts.tellSession(leaseWith(handle, vector), vector, enable);
+    },
+
+    *bindVectorSignal(handle, vector, signal) {
+      engine.interrupts.raise(leaseWith(handle, vector), vector, signal);
     },
 
     *replaceGrant(lease, shares) {
@@ -97,9 +133,7 @@ export function createMethods(engine: Engine): Methods {
         return;
       }
       engine.post.event('revoked', [lease, 'the grant was taken away']);
-      yield* device.closeLease(lease, Code.revoked);
-      forgetChannels();
-      device.announceFree();
+      yield* endLease(lease, Code.revoked);
     },
 
     *setTenant(index, weight, rates) {
@@ -107,14 +141,24 @@ export function createMethods(engine: Engine): Methods {
       if (tenant !== undefined) adjust(tenant, weight, rates);
     },
 
-    *attachRegion(domainId, handle, fd, bytes, owner) {
+    *attachRegion(domainId, handle, fd, bytes, owner, use) {
       const memory = yield* engine.backing.attach(fd, bytes, { owner });
       try {
-        device.domain(domainId).add(handle, memory);
+        const domain = device.domain(domainId);
+        domain.add(handle, memory, use === 'staging');
+        if (use === 'held') domain.hold(handle);
       } catch (error) {
         yield* engine.backing.detach(memory);
         throw error;
       }
+    },
+
+    *holdRegion(domainId, handle, held) {
+      const domain = device.domains.get(domainId);
+      if (domain === undefined) return;
+      if (domain.inFlight[handle & 0xffff] > 0) throw new Refusal('regionBusy', 'region', handle);
+      if (held) domain.hold(handle);
+      else domain.release(handle);
     },
 
     *detachRegion(domainId, handle, force) {
@@ -171,8 +215,12 @@ export function createMethods(engine: Engine): Methods {
     *close(milliseconds) {
       const deadline = clock() + milliseconds;
       while (device.commandsInFlight() > 0 && clock() < deadline) yield 1;
-      for (const lease of device.leases.keys()) yield* device.closeLease(lease, Code.aborted);
+      for (const lease of device.leases.keys()) yield* endLease(lease, Code.aborted);
       engine.stopped = true;
     },
   };
+}
+
+function openRing(file: ShownFile, entries: number, entryBytes: number): ShownRing {
+  return { fd: file.open(), bytes: file.bytes, entries, entryBytes };
 }

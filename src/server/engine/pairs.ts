@@ -1,5 +1,6 @@
 /** The queue pairs of a device, and which client queue has which: own ones, the one that leases share, and the one that is kept for the server. */
 import { Code } from '../../protocol/index.js';
+import type { ShownEnd } from '../../hw/dma/index.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
 import { HardwareError, type Task } from '../../hw/task.js';
 import { Refusal } from './api.js';
@@ -40,7 +41,7 @@ export class QueuePairs {
     if (queue.pair !== undefined) return;
     if (queue.owner.kind === 'own') {
       if (this.free < 1) throw new Refusal('noFreeQueue', 'queues', 'own');
-      queue.pair = yield* this.#create(queue.entries * 2);
+      queue.pair = yield* this.#create(queue.entries * 2, queue.owner.ringViews);
       return;
     }
     this.#sharedPair ??= yield* this.#create(SHARED_ENTRIES);
@@ -101,10 +102,10 @@ export class QueuePairs {
     }
   }
 
-  *#create(entries: number): Task<QueuePair> {
+  *#create(entries: number, shown?: ShownEnd): Task<QueuePair> {
     let pair: QueuePair;
     try {
-      pair = yield* this.#parts.driver.createPair(entries);
+      pair = yield* this.#parts.driver.createPair(entries, shown);
     } catch (error) {
       if (error instanceof HardwareError && error.code === 'exhausted') throw new Refusal('noFreeQueue', 'queues');
       throw error;

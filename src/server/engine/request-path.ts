@@ -236,6 +236,9 @@ export class RequestPath implements CompletionSink {
       slot = submitTransfer(pair, OPCODES[operation], window.namespace, at, blocks, durable, memory, offset, bytes, this.now);
       lease.domain.inFlight[region]++;
     }
+    // Not for a flush that joins another's command.
+    if (pair.view !== undefined && (operation !== Operation.flush || slot === table.unrungFlush))
+      pair.view.show(pair.words, pair.last, share, lba, entry[EntryWord.region], entry[EntryWord.offsetLow]);
     table.queue[slot] = queue;
     table.asker[slot] = queue;
     table.region[slot] = region;

@@ -78,15 +78,15 @@ export class Scheduler {
   }
 
   /**
-   * Before the engine sleeps: stops polling every queue without requests, so that its client says when there are some. False when there is work that can
-   * be done at once. A queue whose requests have to wait (for its rate, for room on the device) stays polled: what they wait for ends the sleep.
+   * Before the engine sleeps: stops polling every queue of which no request can be taken, so that its client says when that changes. False when there is
+   * work that can be done at once. A queue whose requests have to wait (for its rate, for room on the device) stays polled: what they wait for ends the sleep.
    */
   rest(): boolean {
     for (let index = this.#tenants.length - 1; index >= 0; index--) {
       const tenant = this.#tenants[index];
       for (let at = tenant.queues.length - 1; at >= 0; at--) {
         const queue = tenant.queues[at];
-        if (!queue.waiting() && queue.sleep()) this.#unpoll(tenant, queue, at);
+        if (queue.available() === 0 && queue.sleep()) this.#unpoll(tenant, queue, at);
         else if (this.throttled === Infinity && (queue.pair === undefined || queue.pair.room > 0)) return false;
       }
       if (tenant.queues.length === 0) this.#retire(tenant);
@@ -146,7 +146,7 @@ export class Scheduler {
   /** Stops polling a queue that has been idle for long. True if it did. */
   #rest(tenant: TenantState, queue: ClientQueue): boolean {
     if (!queue.polled) return true;
-    if (queue.waiting()) return false;
+    if (queue.available() !== 0) return false;
     if (++queue.idleTurns < IDLE_TURNS) return false;
     if (!queue.sleep()) return false;
     this.#unpoll(tenant, queue, tenant.queues.indexOf(queue));

@@ -5,7 +5,7 @@ import { shm } from '../../native/shm.js';
 import { SocketInUse } from '../socket-file.js';
 
 /** sun_path of unix(7), without its final zero byte. */
-const MAX_PATH_BYTES = 107;
+export const MAX_PATH_BYTES = 107;
 const LOCK_FLAGS = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
 /** The lock file may vanish between opening and locking it, when its holder ends; then it is opened again. */
 const ATTEMPTS = 8;

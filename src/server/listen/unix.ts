@@ -2,12 +2,14 @@
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { shm } from '../../native/shm.js';
+import { type Tickets, listenDescriptors } from '../handover/index.js';
 import type { Log } from '../log.js';
 import type { ServerLimits } from '../policy.js';
 import type { Peer } from '../session/index.js';
+import { descriptorOf } from '../socket-descriptor.js';
 import { claimSocket } from '../socket-file.js';
 import type { Listener } from './listener.js';
-import { lockPath } from './path-lock.js';
+import { MAX_PATH_BYTES, lockPath } from './path-lock.js';
 import { type ConnectionSink, HTTP_OPTIONS, takeWebSockets } from './upgrade.js';
 
 export interface UnixOptions {
@@ -16,19 +18,25 @@ export interface UnixOptions {
   readonly mode: number;
   readonly sessions: ConnectionSink;
   readonly limits: ServerLimits;
+  /** What clients fetch from the descriptor socket, which is beside this one. */
+  readonly tickets: Tickets;
   readonly log: Log;
 }
+
+/** The descriptor socket is at the same path, with this behind it. */
+const DESCRIPTORS = '.fds';
 
 /**
  * Listens at a path.
  *
  * @throws SocketInUse when a server is there already, or something that is not a socket; Error when the folder or the path is not fit.
  */
-export async function listenUnix({ path, mode, sessions, limits, log }: UnixOptions): Promise<Listener> {
+export async function listenUnix({ path, mode, sessions, limits, tickets, log }: UnixOptions): Promise<Listener> {
   const unlock = lockPath(path);
   const server = createServer(HTTP_OPTIONS);
   const identify = (socket: Socket): Peer => ({ transport: 'unix', address: path, ...shm().peerCredentials(descriptorOf(socket)) });
   const endArrivals = takeWebSockets(server, 'connection', { sessions, limits, log, identify, keyOf: (peer) => `uid ${peer.uid}` });
+  let endDescriptors: () => void = () => undefined;
   let closed = false;
   const close = async (): Promise<void> => {
     if (closed) return;
@@ -36,9 +44,14 @@ export async function listenUnix({ path, mode, sessions, limits, log }: UnixOpti
     // Closing removes the file of the socket, at once.
     server.close();
     endArrivals();
+    endDescriptors();
     unlock();
   };
   try {
+    const beside = `${path}${DESCRIPTORS}`;
+    // First, so that it is there for the first client.
+    if (Buffer.byteLength(beside) <= MAX_PATH_BYTES) endDescriptors = await listenDescriptors({ path: beside, mode, tickets, log });
+    else log.warn('the path is too long for a descriptor socket beside it: clients get no shared memory', { path });
     await claimSocket(server, path, mode, undefined);
   } catch (error) {
     await close();
@@ -46,11 +59,4 @@ export async function listenUnix({ path, mode, sessions, limits, log }: UnixOpti
   }
   server.on('error', (error) => log.error('the Unix socket failed', { path, error: error.message }));
   return { address: path, close };
-}
-
-/** Node has no public way to the descriptor of a socket. */
-function descriptorOf(socket: Socket): number {
-  const { _handle: handle } = socket as unknown as { readonly _handle?: { readonly fd?: unknown } | null };
-  if (typeof handle?.fd !== 'number' || handle.fd < 0) throw new Error('the socket has no descriptor');
-  return handle.fd;
 }

@@ -68,7 +68,7 @@ export class SessionLease {
 
   get inFlight(): number {
     let sum = 0;
-    for (const queue of this.queues.values()) sum += queue.inFlight;
+    for (const queue of this.queues.values()) sum += queue.inFlight + (queue.files?.inFlight ?? 0);
     return sum;
   }
 
@@ -101,7 +101,7 @@ export class SessionLease {
       queue.closing = false;
       throw error;
     }
-    this.#forget(queue);
+    this.#forget(queue, true);
   }
 
   /** Passes on what the queues hold. */
@@ -120,9 +120,9 @@ export class SessionLease {
 
   async #close(reason: string): Promise<void> {
     for (const queue of this.queues.values()) queue.closing = true;
-    await this.#step('closing the lease', () => this.engine.closeLease(this.handle, reason));
+    const quiet = await this.#step('closing the lease', () => this.engine.closeLease(this.handle, reason));
     await this.#step('ending its queues', () => {
-      for (const queue of [...this.queues.values()]) this.#forget(queue);
+      for (const queue of [...this.queues.values()]) this.#forget(queue, quiet);
     });
     await this.#step('taking its memory from the device', async () => {
       if (this.#attached) await this.domain.releaseEngine(this.engine);
@@ -132,18 +132,21 @@ export class SessionLease {
   }
 
   /** The queue's last completions are passed on; what it never answered no longer counts. */
-  #forget(queue: SessionQueue): void {
-    queue.end();
+  #forget(queue: SessionQueue, quiet: boolean): void {
+    queue.end(quiet);
     this.queues.delete(queue.index);
     this.holder.stagings?.forgetQueue(queue.key);
     this.holder.onRoom();
   }
 
-  async #step(what: string, work: () => Promise<void> | void): Promise<void> {
+  /** Whether it worked. */
+  async #step(what: string, work: () => Promise<void> | void): Promise<boolean> {
     try {
       await work();
+      return true;
     } catch (error) {
       this.holder.log.error(`${what} failed`, { session: this.holder.number, lease: this.handle, device: this.engine.name, error: messageOf(error) });
+      return false;
     }
   }
 }

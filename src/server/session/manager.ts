@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainRegistry } from '../domains/index.js';
 import { type EngineHost, Refusal } from '../engine/api.js';
+import type { Tickets } from '../handover/index.js';
 import type { Log } from '../log.js';
 import type { Audit, Isolation, ServerLimits, TenantDirectory } from '../policy.js';
 import { messageOf } from '../text.js';
@@ -22,6 +23,8 @@ export interface SessionManagerOptions {
   readonly limits: ServerLimits;
   readonly log: Log;
   readonly audit: Audit;
+  readonly tickets: Tickets;
+  readonly overflowUid: number;
   /** For example `ringwarden 0.1.0`. */
   readonly serverVersion: string;
 }
@@ -63,7 +66,7 @@ export class SessionManager {
   #draining = false;
 
   constructor(options: SessionManagerOptions) {
-    const { engines, directory, limits, log, audit, serverVersion } = options;
+    const { engines, directory, limits, log, audit, tickets, overflowUid, serverVersion } = options;
     this.#options = options;
     this.gate = new Gate(limits);
     this.domains = new DomainRegistry(engines.values(), log, () => directory().all.length);
@@ -74,6 +77,8 @@ export class SessionManager {
       domains: this.domains,
       leases: new LeaseRegistry(engines.values(), log),
       audit,
+      tickets,
+      overflowUid,
       log,
       serverVersion,
       isDraining: () => this.#draining,

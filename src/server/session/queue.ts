@@ -1,5 +1,6 @@
 /** One queue of a lease, as its session holds it. */
 import type { QueueChannel } from '../engine/api.js';
+import type { QueueFiles } from '../handover/index.js';
 import { deliver } from './deliver.js';
 import type { Outlet } from './outlet.js';
 import type { StagingPool } from './staging-pool.js';
@@ -23,6 +24,12 @@ export class SessionQueue {
   readonly owner: QueueOwner;
   /** Requests pushed and not answered. */
   inFlight = 0;
+  /** Requests were pushed. */
+  used = false;
+  /** The rings were asked for: nothing is pushed any more. */
+  offered = false;
+  /** The memory of its rings, once a client has it. */
+  files: QueueFiles | undefined;
   /** It is being closed: nothing more is pushed. */
   closing = false;
   /** A completion that was taken and did not fit into the message before: its words and its cookie. */
@@ -42,8 +49,9 @@ export class SessionQueue {
     return deliver(this, false);
   }
 
-  /** The queue is gone: passes on what is left of it. */
-  end(): void {
+  /** The queue is gone: passes on what is left of it. `quiet`: the engine no longer has anything to do with it. */
+  end(quiet: boolean): void {
+    this.files?.revoke(quiet);
     this.channel.onCompletions = () => undefined;
     deliver(this, true);
     this.inFlight = 0;

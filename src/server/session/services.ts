@@ -1,4 +1,5 @@
 /** What all sessions share. */
+import type { Tickets } from '../handover/index.js';
 import type { DomainRegistry } from '../domains/index.js';
 import type { EngineHost } from '../engine/api.js';
 import type { Log } from '../log.js';
@@ -15,6 +16,9 @@ export interface SessionServices {
   readonly leases: LeaseRegistry;
   /** Hears of every refusal; it alone counts, keeps and logs them. */
   readonly audit: Audit;
+  readonly tickets: Tickets;
+  /** The user id that the kernel shows for everybody whom it cannot name. */
+  readonly overflowUid: number;
   readonly log: Log;
   /** Name and version of the server, for the hello answer. */
   readonly serverVersion: string;

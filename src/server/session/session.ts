@@ -164,6 +164,7 @@ export class Session implements LeaseHolder {
   /** Ends all access: leases first, then memory. What fails is in the log, and the rest is done. Never rejects. */
   async leaveDomain(reason: string): Promise<void> {
     const { domain, stagings } = this;
+    this.services.tickets.drop(this);
     await Promise.all([...this.leases.values()].map((lease) => lease.close(reason)));
     this.domain = undefined;
     this.stagings = undefined;

@@ -50,11 +50,12 @@ const DIRECTIONS = Uint8Array.from({ length: 256 }, (_, operation) => {
 /**
  * Pushes the entries of `message` to `queue`, or throws the reason why none was pushed.
  *
- * @throws {@link Refusal} `ringFull`, `stagingFull`, `inlineLength`, `outOfRange` (an inline entry that names memory, or is too long), `unknownRegion` (an entry
+ * @throws {@link Refusal} `queueShared`, `ringFull`, `stagingFull`, `inlineLength`, `outOfRange` (an inline entry that names memory, or is too long), `unknownRegion` (an entry
  * that names staging memory).
  */
 export function submit(queue: SessionQueue, domain: Domain, stagings: StagingPool, message: SubmitMessage): Outcome {
   const { entries, data } = message;
+  if (queue.offered) throw new Refusal('queueShared', 'queue', queue.index);
   const count = entries.length / ENTRY_BYTES;
   if (count > queue.channel.room()) throw new Refusal('ringFull', 'entries', count);
   wordBytes.set(entries);
@@ -75,6 +76,7 @@ export function submit(queue: SessionQueue, domain: Domain, stagings: StagingPoo
   const { channel } = queue;
   for (let index = 0; index < count; index++) channel.push(words, index * ENTRY_WORDS, cookies[index]);
   queue.inFlight += count;
+  queue.used = true;
   channel.commit();
   return 'pushed';
 }

@@ -6,6 +6,7 @@ import type {
   DeviceReport,
   EngineEvents,
   EngineHost,
+  HardwareView,
   OpenedLease,
   OpenedQueue,
   TenantCounters,
@@ -102,11 +103,15 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   closeLease = async (): Promise<void> => refuse('closeLease');
   openQueue = async (): Promise<OpenedQueue> => refuse('openQueue');
   closeQueue = async (): Promise<void> => refuse('closeQueue');
+  shareQueue = async (): Promise<void> => refuse('shareQueue');
+  hardwareView = async (): Promise<HardwareView> => refuse('hardwareView');
   resetLease = async (): Promise<number> => refuse('resetLease');
   bindVector = async (): Promise<void> => refuse('bindVector');
+  bindVectorDescriptor = async (): Promise<void> => refuse('bindVectorDescriptor');
   setTenant = async (): Promise<void> => {};
   replaceGrant = async (): Promise<void> => refuse('replaceGrant');
   attachRegion = async (): Promise<void> => refuse('attachRegion');
+  holdRegion = async (): Promise<void> => refuse('holdRegion');
   detachRegion = async (): Promise<void> => refuse('detachRegion');
   regionInFlight = async (): Promise<number> => refuse('regionInFlight');
   close = async (): Promise<void> => undefined;

@@ -6,6 +6,7 @@ import { vi } from 'vitest';
 import { run } from '../../../src/cli/program.js';
 import { AdminServer } from '../../../src/server/admin/index.js';
 import { systemEnvironment } from '../../../src/server/config/index.js';
+import { Tickets } from '../../../src/server/handover/index.js';
 import { listenUnix } from '../../../src/server/listen/index.js';
 import { silentLog } from '../../../src/server/log.js';
 import { SessionManager } from '../../../src/server/session/index.js';
@@ -59,15 +60,18 @@ export async function startWorld(): Promise<CliWorld> {
   const admin = new AdminServer({ path: adminPath, group: undefined, metrics: undefined, sources, environment: systemEnvironment(), log: silentLog });
   await admin.listen();
   const { limits } = sources.configuration();
+  const tickets = new Tickets();
   const sessions = new SessionManager({
     engines: new Map([['nvme0', engine]]),
     directory: sources.directory,
     limits,
     log: silentLog,
     audit,
+    tickets,
+    overflowUid: 65_534,
     serverVersion: 'ringwarden test',
   });
-  const listener = await listenUnix({ path: clientPath, mode: 0o600, sessions, limits, log: silentLog });
+  const listener = await listenUnix({ path: clientPath, mode: 0o600, sessions, limits, tickets, log: silentLog });
   return Object.assign(world, {
     folder,
     admin: ['--admin-socket', adminPath],

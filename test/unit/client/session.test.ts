@@ -30,6 +30,8 @@ describe('devices', () => {
       'openDevice',
       'openQueue',
       'openQueue',
+      'shareQueue',
+      'shareQueue',
       'mapMemory',
     ]);
     expect(server.messages('openDevice').map(({ mode, queues }) => [mode, queues])).toEqual([

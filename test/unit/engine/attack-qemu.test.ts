@@ -7,6 +7,7 @@ import { createStatisticsMemory } from '../../../src/server/engine/counters.js';
 import { EngineWorld, type Tenant } from '../../support/engine-world.js';
 import { hasQemu, qemuName } from '../../support/qemu.js';
 import { QemuWorld, holdings } from '../../support/qemu-world.js';
+import { mappingsOf } from '../native/support.js';
 
 const FULL = process.env['RINGWARDEN_FULL'] === '1';
 const KILLS = FULL ? 40 : 8;
@@ -60,7 +61,7 @@ async function live(turned: (turn: number, qemu: QemuWorld) => void) {
     if (unexpected !== undefined) throw unexpected as Error;
     return value;
   };
-  const lease = run(methods.openLease(here.leaseRequest(1), createStatisticsMemory()));
+  const lease = run(methods.openLease(here.leaseRequest(1, { ringViews: 'truncated' }), createStatisticsMemory()));
   const region = 0x0001_0001;
   const { memory, task } = here.attaching(1, region, 65_536);
   run(task);
@@ -112,6 +113,7 @@ describe.skipIf(!hasQemu)(`${qemuName} is killed`, () => {
         expect(engine.device.domains.size).toBe(0);
         expect(engine.device.report()).toMatchObject({ free: true, leases: [], quarantineBytes: 0 });
         expect(engine.driver.arena.usedBytes).toBe(0);
+        expect(mappingsOf('ringwarden:completions')).toEqual([]);
         expect(['lost', 'closed']).toContain(engine.device.state);
         // How many turns a life takes differs; a late moment may come after its end. The early ones never do.
         if (killed) expect(() => here.openLease(2)).toThrow(/deviceLost|deviceUnavailable/);

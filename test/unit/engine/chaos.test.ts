@@ -6,12 +6,14 @@
 import { expect, test } from 'vitest';
 import { violations, type Fault, type FaultAction } from '../../../src/hw/emulated/index.js';
 import type { Task } from '../../../src/hw/task.js';
+import { shm } from '../../../src/native/shm.js';
 import { Code, Operation, codeName, type CompletionFields } from '../../../src/protocol/index.js';
 import { Channel, createChannelMemory } from '../../../src/server/engine/channel.js';
 import type { ClientQueue } from '../../../src/server/engine/client-queue.js';
 import { createStatisticsMemory } from '../../../src/server/engine/counters.js';
 import { Random } from '../../oracle/random.js';
 import { EngineWorld } from '../../support/engine-world.js';
+import { mappingsOf } from '../native/support.js';
 
 const FULL = process.env['RINGWARDEN_FULL'] === '1';
 const MILLISECONDS = FULL ? 60_000 : 4_500;
@@ -266,6 +268,7 @@ class Chaos {
       domain: actor.index,
       mode: random.below(10) === 0 ? 'exclusive' : 'shared',
       queues: random.pick(['own', 'shared'] as const),
+      ringViews: random.pick(['truncated', 'orphaned', undefined] as const),
       shares: [world.share(actor.index * SHARE_BLOCKS, SHARE_BLOCKS)],
       maxInFlight: 64,
       maxQueues: 3,
@@ -285,6 +288,10 @@ class Chaos {
     const channel = this.world.channel(id, memory);
     this.start(actor, 'openQueue', this.world.methods.openQueue(actor.lease, id, memory, this.random.word()), ({ queue }) => {
       actor.queues.push({ index: queue, number: id, channel, pending: new Map() });
+      this.start(actor, 'hardwareView', this.world.methods.hardwareView(actor.lease, queue), ({ submission, completion }) => {
+        shm().close(submission.fd);
+        shm().close(completion.fd);
+      });
     });
   }
 
@@ -515,6 +522,7 @@ class Chaos {
     expect(device.commandsInFlight()).toBe(0);
     expect(world.engine.driver.arena.usedBytes).toBe(0);
     expect(world.backing.attachedPages).toBe(0);
+    expect([...mappingsOf('ringwarden:completions'), ...mappingsOf('ringwarden:submissions')]).toEqual([]);
     expect(world.engine.channels.filter((queue) => queue !== undefined)).toEqual([]);
   }
 }

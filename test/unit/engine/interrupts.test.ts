@@ -34,7 +34,7 @@ const turn = (): unknown[] => {
 };
 
 test('a turn on which nothing happens looks at no binding and at no counter', () => {
-  for (let handle = 1; handle <= 100; handle++) forwarder.bind(lease(handle, 'own', 1 + (handle % 8)), 0);
+  for (let handle = 1; handle <= 100; handle++) forwarder.tellSession(lease(handle, 'own', 1 + (handle % 8)), 0, true);
   turn();
   alone.mockClear();
   const counters = vi.fn(() => fired);
@@ -48,8 +48,8 @@ test('a turn on which nothing happens looks at no binding and at no counter', ()
 test('messages of a lease\u2019s own pair are counted, whether they come before its completions or after', () => {
   const [a, b] = [lease(1, 'own', 3), lease(2, 'own', 4)];
   fire(3, 7);
-  forwarder.bind(a, 0);
-  forwarder.bind(b, 0);
+  forwarder.tellSession(a, 0, true);
+  forwarder.tellSession(b, 0, true);
   fire(3, 2);
   expect(turn()).toEqual([[1, 0, 2]]);
   forwarder.completed(queueOf(a));
@@ -68,7 +68,7 @@ test('messages of a lease\u2019s own pair are counted, whether they come before 
 
 test('where a vector is not the lease\u2019s alone, only its own completions count', () => {
   const [a, b] = [lease(1, 'own', SHARED_VECTOR), lease(2, 'shared', 5)];
-  for (const each of [a, b]) forwarder.bind(each, 0);
+  for (const each of [a, b]) forwarder.tellSession(each, 0, true);
   fire(SHARED_VECTOR, 5);
   fire(5, 5);
   expect(turn()).toEqual([]);
@@ -84,7 +84,7 @@ test('where a vector is not the lease\u2019s alone, only its own completions cou
 
 test('what an earlier user of a vector got is not told to the next', () => {
   const a = lease(1, 'own', 3);
-  forwarder.bind(a, 0);
+  forwarder.tellSession(a, 0, true);
   fire(6, 40);
   // A reset of the lease gave its queue another pair.
   Object.assign(queueOf(a), { pair: { vector: 6 } });
@@ -103,9 +103,9 @@ test('a vector that is unbound, or whose lease has ended, is not told', () => {
     [a, 1],
     [b, 0],
   ] as const)
-    forwarder.bind(each, vector);
+    forwarder.tellSession(each, vector, true);
   forwarder.completed(queueOf(b));
-  forwarder.unbind(a, 0);
+  forwarder.tellSession(a, 0, false);
   forwarder.release(2);
   for (const vector of [3, 4, 5]) fire(vector);
   expect(turn()).toEqual([[1, 1, 1]]);

@@ -31,8 +31,10 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   getSeals: [whole(file)],
   map: [whole(file), whole(0), whole(4096), { kind: 'flag', good: true }],
   unmap: [{ kind: 'buffer', good: undefined }],
+  guard: [{ kind: 'buffer', good: undefined }],
   close: [whole(file)],
   duplicate: [whole(file)],
+  openReadOnly: [whole(file)],
   eventfd: [],
   eventfdSignal: [whole(event)],
   eventfdTake: [whole(event)],
@@ -40,6 +42,7 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   epollControl: [whole(epoll), { kind: 'operation', good: 'add' }, whole(event), { kind: 'signed', good: 1 }, whole(1)],
   epollWait: [whole(epoll), { kind: 'ints', good: new Int32Array(8) }, { kind: 'signed', good: 0 }],
   socketpair: [],
+  connect: [{ kind: 'text', good: '/nowhere' }],
   receive: [whole(left), bytes, whole(0), whole(16)],
   send: [whole(left), bytes, whole(0), whole(16)],
   sendDescriptors: [whole(left), bytes, { kind: 'list', good: [event] }],
@@ -52,6 +55,11 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   createWaker: [{ kind: 'function', good: () => {} }],
   wake: [whole(1)],
   closeWaker: [whole(1)],
+  signalBind: [whole(event), whole(0), whole(0)],
+  signalRaise: [whole(4096), whole(1)],
+  signalEnd: [whole(4096)],
+  signalCounters: [whole(4096)],
+  closeElsewhere: [whole(event)],
 };
 
 const notNumbers = ['1', undefined, null, {}, [1], true, 1n, Symbol('one'), () => 1];

@@ -1,10 +1,11 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 
 import { Seal, shm } from '../../../src/native/shm.js';
-import { collectUntil, mappingsOf, O_CLOEXEC, openFlags, resultOf, thread } from './support.js';
+import { addon, collectUntil, mappingsOf, O_CLOEXEC, openFlags, resultOf, thread } from './support.js';
 
 const opened: number[] = [];
 /** A memory file that is closed after the test. */
@@ -170,4 +171,46 @@ test('a thread maps what another made; what it leaves behind is unmapped when it
   expect([...mine.subarray(0, 4)]).toEqual([0x80, 0x81, 0x82, 0x83]);
   expect(mappingsOf('threads')).toHaveLength(1);
   shm().unmap(mine.buffer);
+});
+
+test('a guarded mapping of a file that is truncated reads as zeroes, and others are as they were', () => {
+  const fd = memoryFile('guarded', 8192);
+  const bytes = new Uint8Array(shm().map(fd, 0, 8192, true));
+  const other = memoryFile('unharmed', 4096);
+  const unharmed = new Uint8Array(shm().map(other, 0, 4096, true));
+  for (const view of [bytes, unharmed]) view.fill(7);
+  shm().guard(bytes.buffer);
+  shm().guard(bytes.buffer);
+  ftruncateSync(fd, 0);
+  expect([bytes[0], bytes[4095], Atomics.load(new Int32Array(bytes.buffer), 1024)]).toEqual([0, 0, 0]);
+  expect(unharmed[4095]).toBe(7);
+  // What took the place of the pages is nobody else's, and goes with the mapping.
+  ftruncateSync(fd, 8192);
+  expect(bytes[0]).toBe(0);
+  for (const view of [bytes, unharmed]) shm().unmap(view.buffer);
+  expect(mappingsOf('guarded')).toEqual([]);
+});
+
+test('a guard ends with its mapping: the next fault there ends the process', () => {
+  const program = `const { ftruncateSync } = require('node:fs');
+    const shm = require(${JSON.stringify(addon)});
+    const fd = shm.memfdCreate('gone', 4096);
+    const first = shm.map(fd, 0, 4096, false);
+    shm.guard(first);
+    shm.unmap(first);
+    const second = new Uint8Array(shm.map(fd, 0, 4096, false));
+    ftruncateSync(fd, 0);
+    console.log(second[0]);`;
+  const { signal, stdout } = spawnSync(process.execPath, ['-e', program], { encoding: 'utf8' });
+  expect([signal, stdout]).toEqual(['SIGBUS', '']);
+});
+
+test('a file that is opened once more for reading cannot be written, and outlives the thread that opened it', async () => {
+  const file = memoryFile('once more', 4096);
+  const fd = (await resultOf(thread(`parentPort.postMessage(shm.openReadOnly(data));`, file))) as number;
+  opened.push(fd);
+  expect(openFlags(fd) & (O_CLOEXEC | 0o3)).toBe(O_CLOEXEC);
+  expect(() => shm().map(fd, 0, 4096, true)).toThrow('EACCES');
+  shm().unmap(shm().map(fd, 0, 4096, false));
+  expect(() => shm().addSeals(fd, Seal.shrink)).toThrow('EPERM');
 });

@@ -1,4 +1,7 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { shm } from '../../../src/native/shm.js';
@@ -31,6 +34,30 @@ test('bytes arrive at their place, and nothing else is touched', () => {
   expect(shm().receive(right, bytes, 10, 3)).toBe(3);
   expect(shm().receive(right, bytes, 20, 30)).toBe(2);
   expect(Buffer.from(bytes.subarray(8, 24)).toString()).toBe('..234.......56..');
+});
+
+test('connects to a Unix socket, or says why not and keeps nothing', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'ringwarden-connect-')), 'socket');
+  const before = descriptorCount();
+  expect(() => shm().connect(path)).toThrow(expect.objectContaining({ code: 'ENOENT', syscall: 'connect' }));
+  expect(() => shm().connect('x'.repeat(108))).toThrow(RangeError);
+  expect(() => shm().connect('')).toThrow(RangeError);
+  expect(descriptorCount()).toBe(before);
+  const server = createServer((socket) => socket.end('hello'));
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  const fd = shm().connect(path);
+  expect(openFlags(fd) & (O_CLOEXEC | O_NONBLOCK)).toBe(O_CLOEXEC | O_NONBLOCK);
+  expect(shm().peerCredentials(fd)).toEqual({ pid: process.pid, uid: process.getuid?.(), gid: process.getgid?.() });
+  let got = -1;
+  while (got === -1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    got = shm().receive(fd, bytes, 0, 5);
+  }
+  expect(Buffer.from(bytes.subarray(0, got)).toString()).toBe('hello');
+  shm().close(fd);
+  await new Promise((resolve) => server.close(resolve));
+  expect(() => shm().connect(path)).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+  rmSync(dirname(path), { recursive: true });
 });
 
 test('the end of the stream is 0, and writing to a peer that is gone is EPIPE', () => {

@@ -47,12 +47,14 @@ export async function collectUntil(done: () => boolean): Promise<boolean> {
   return done();
 }
 
+/** Path of the addon, for programs that load it by themselves. */
+export const addon = fileURLToPath(new URL('../../../build/shm.node', import.meta.url));
+
 /**
  * A thread that runs `code` with `shm` (the addon), `data` and `parentPort` in scope. Native code is loaded by its path: workers here have no
  * TypeScript.
  */
 export function thread(code: string, data?: unknown): Worker {
-  const addon = fileURLToPath(new URL('../../../build/shm.node', import.meta.url));
   const prologue = `const { workerData, parentPort } = require('node:worker_threads'); const shm = require(workerData.addon); const data = workerData.data;`;
   return new Worker(`${prologue}\n${code}`, { eval: true, workerData: { addon, data } });
 }

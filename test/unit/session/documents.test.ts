@@ -15,6 +15,7 @@ import {
   SUBPROTOCOL,
 } from '../../../src/protocol/index.js';
 import { MAX_DATA_BYTES } from '../../../src/server/wire/index.js';
+import { fetchDescriptors, release } from '../../support/handover.js';
 import { EXAMPLES, REQUEST_TYPES } from '../wire/examples.js';
 import { asyncApi, mismatch } from '../wire/schema.js';
 import { type Message, World, entries, submit, until } from './world.js';
@@ -133,6 +134,12 @@ describe('asyncapi.json', () => {
     engine.emit('reset', ready.lease, 8, 'a reason');
     engine.emit('deviceLost', 'a reason');
     engine.emit('deviceRestored', [{ lease: ready.lease, generation: 9 }]);
+    const offered = await call('shareRegion', { region });
+    const fetched = await fetchDescriptors(offered['path'] as string, offered['ticket'] as Uint8Array);
+    await call('sealRegion', { region });
+    release(fetched);
+    const shared = await call('openQueue', { lease, entries: 64 });
+    await call('shareQueue', { lease, queue: shared['queue'] });
     await call('resetLease', { lease });
     await call('unmapMemory', { region });
     await call('closeQueue', { lease, queue });

@@ -12,6 +12,7 @@ import {
   type DeviceState,
   type EngineEvents,
   type EngineHost,
+  type HardwareView,
   type OpenLease,
   type OpenedLease,
   type OpenedQueue,
@@ -124,6 +125,8 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   readonly leases = new Map<number, LeaseDouble>();
   /** Mapped memory by `domain/handle`. */
   readonly regions = new Map<string, { readonly bytes: Uint8Array; readonly buffer: ArrayBuffer; readonly owner: string }>();
+  /** Of these, the ones that no request can use. */
+  readonly held = new Set<string>();
   /** Requests stay in flight until `work` or `giveUp`. */
   holding = false;
   state: DeviceState = 'open';
@@ -233,6 +236,16 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     this.#lease(handle).channels.delete(queue);
   }
 
+  async shareQueue(handle: number, queue: number, { doorbell }: { readonly doorbell: number }): Promise<void> {
+    await this.#called('shareQueue', `${handle} ${queue}`);
+    shm().close(doorbell);
+  }
+
+  async hardwareView(handle: number, queue: number): Promise<HardwareView> {
+    await this.#called('hardwareView', `${handle} ${queue}`);
+    throw new Refusal('noRingView', 'queue', queue);
+  }
+
   async resetLease(handle: number): Promise<number> {
     await this.#called('resetLease', `${handle}`);
     const lease = this.#lease(handle);
@@ -242,6 +255,10 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
 
   async bindVector(handle: number, vector: number, enable: boolean): Promise<void> {
     await this.#called('bindVector', `${handle} ${vector} ${enable}`);
+  }
+
+  async bindVectorDescriptor(handle: number, vector: number, fd: number): Promise<void> {
+    await this.#called('bindVectorDescriptor', `${handle} ${vector} ${fd}`);
   }
 
   async setTenant(): Promise<void> {}
@@ -258,6 +275,13 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     if (this.regions.has(key)) throw new Error(`region ${key} is attached already`);
     const buffer = shm().map(fd, 0, bytes, true);
     this.regions.set(key, { bytes: new Uint8Array(buffer), buffer, owner });
+  }
+
+  async holdRegion(domain: number, handle: number, held: boolean): Promise<void> {
+    await this.#called('holdRegion', `${domain} ${handle} ${held}`);
+    if ((await this.regionInFlight(domain, handle)) > 0) throw new Refusal('regionBusy', 'region', handle);
+    if (held) this.held.add(`${domain}/${handle}`);
+    else this.held.delete(`${domain}/${handle}`);
   }
 
   async detachRegion(domain: number, handle: number, force: boolean): Promise<void> {

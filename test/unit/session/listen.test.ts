@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { SUBPROTOCOL } from '../../../src/protocol/index.js';
+import { Tickets } from '../../../src/server/handover/index.js';
 import { type ConnectionSink, type Listener, listenTcp, listenUnix } from '../../../src/server/listen/index.js';
 import { silentLog } from '../../../src/server/log.js';
 import { Gate, type Peer } from '../../../src/server/session/index.js';
@@ -43,7 +44,7 @@ afterEach(async () => {
 });
 
 async function unix(path = join(folder, 'socket'), mode = 0o600): Promise<Listener> {
-  const listener = await listenUnix({ path, mode, sessions: sink, limits: LIMITS, log: silentLog });
+  const listener = await listenUnix({ path, mode, sessions: sink, limits: LIMITS, tickets: new Tickets(), log: silentLog });
   listeners.push(listener);
   return listener;
 }

@@ -17,6 +17,7 @@ import {
   packEntry,
   unpackCompletion,
 } from '../../../src/protocol/index.js';
+import { Tickets } from '../../../src/server/handover/index.js';
 import { listenUnix } from '../../../src/server/listen/index.js';
 import { type Log, silentLog } from '../../../src/server/log.js';
 import type { Audit, RefusalRecord, ServerLimits, Tenant, TenantDirectory, TenantLimits } from '../../../src/server/policy.js';
@@ -83,6 +84,8 @@ export interface WorldOptions {
   readonly tenants?: Readonly<Record<string, TenantSpec>>;
   readonly devices?: readonly string[];
   readonly log?: Log;
+  readonly overflowUid?: number;
+  readonly ticketMilliseconds?: number;
   /** Instead of {@link World.audit}. */
   readonly audit?: Audit;
 }
@@ -93,12 +96,14 @@ export class World {
   readonly engines: ReadonlyMap<string, EngineDouble>;
   readonly sessions: SessionManager;
   readonly audit: RefusalRecord[] = [];
+  readonly tickets: Tickets;
   directory: TenantDirectory;
   readonly #clients: Client[] = [];
   #close: () => Promise<void> = async () => undefined;
 
   private constructor(options: WorldOptions) {
     const devices = options.devices ?? ['nvme0'];
+    this.tickets = new Tickets(options.ticketMilliseconds);
     this.folder = mkdtempSync(join(tmpdir(), 'ringwarden-session-'));
     this.path = join(this.folder, 'socket');
     this.engines = new Map(devices.map((name, index) => [name, new EngineDouble(name, 1 + index * 1_000)]));
@@ -109,6 +114,8 @@ export class World {
       limits: { ...LIMITS, ...options.limits },
       log: options.log ?? silentLog,
       audit: options.audit ?? { refusal: (record) => this.audit.push(record) },
+      tickets: this.tickets,
+      overflowUid: options.overflowUid ?? 65_534,
       serverVersion: 'ringwarden test',
     });
   }
@@ -120,6 +127,7 @@ export class World {
       mode: 0o600,
       sessions: world.sessions,
       limits: { ...LIMITS, ...options.limits },
+      tickets: world.tickets,
       log: silentLog,
     });
     world.#close = () => listener.close();

@@ -4,6 +4,7 @@ import { bindVector, closeDevice, closeQueue, deviceState, listDevices, openDevi
 import { hello, ping, setDomain, unsetDomain } from './general.js';
 import type { Handler } from './handler.js';
 import { mapMemory, readMemory, unmapMemory, writeMemory } from './memory.js';
+import { sealRegion, shareQueue, shareRegion } from './share.js';
 
 export { LATER } from './handler.js';
 
@@ -16,8 +17,11 @@ export const HANDLERS: { readonly [Type in RequestType]: Handler<Type> } = {
   closeDevice,
   openQueue,
   closeQueue,
+  shareQueue,
   mapMemory,
   unmapMemory,
+  shareRegion,
+  sealRegion,
   writeMemory,
   readMemory,
   resetLease,

@@ -1,0 +1,143 @@
+/**
+ * When to look for completions on a shared ring: at once, for a moment; then at every turn of the event loop; then not at all, until the server rings the
+ * doorbell. A program that would rather spend a processor than wait for a wake-up looks all the time (`busy`).
+ */
+import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net';
+import { shm } from '../native/shm.js';
+import type { SharedRing } from './shared-ring.js';
+
+/** How the completions of a queue are waited for. */
+export type PollMode = 'adaptive' | 'busy';
+
+/** How long a look on the spot takes at most, and how long turns of the event loop without news are spent, milliseconds. */
+const SPOT_MS = { adaptive: 0.02, busy: 0.2 } as const;
+const PATIENCE_MS = { adaptive: 0.05, busy: Infinity } as const;
+/** Looks between two offers of the processor to somebody else. */
+const LOOKS = 32;
+/** So long the event loop may stand still while request follows on request, milliseconds. */
+const LOOP_MS = 1;
+
+/** Between two looks where nobody rings any more, milliseconds. */
+const UNTOLD_MS = 1;
+
+const BYTE = new Uint8Array(1);
+
+export interface ReaperOptions {
+  readonly mode: PollMode;
+  /** Takes what is there; returns how much. */
+  readonly reap: () => number;
+  readonly inFlight: () => number;
+}
+
+export class Reaper {
+  readonly #connection: number;
+  readonly #socket: Socket;
+  #options: ReaperOptions = { mode: 'adaptive', reap: () => 0, inFlight: () => 0 };
+  #ring: SharedRing | undefined;
+  #looking = false;
+  #until = 0;
+  #loopSeen = 0;
+  #closed = false;
+
+  /** Takes the doorbell's connection over. */
+  constructor(connection: number) {
+    this.#connection = connection;
+    const wake = (): boolean => {
+      this.start();
+      return true;
+    };
+    const options: SocketConstructorOpts & ConnectOpts = {
+      fd: connection,
+      readable: true,
+      writable: false,
+      onread: { buffer: Buffer.alloc(64), callback: wake },
+    };
+    this.#socket = new Socket(options);
+    this.#socket.on('error', () => undefined);
+    this.#socket.on('close', () => {
+      this.#closed = true;
+      // Nobody rings any more.
+      this.start();
+    });
+    // The session keeps the process alive.
+    this.#socket.unref();
+  }
+
+  attach(ring: SharedRing, options: ReaperOptions): void {
+    this.#ring = ring;
+    this.#options = options;
+  }
+
+  /** Sends a byte to the server. One that is lost because the connection is full or gone is not missed. */
+  readonly ring = (): void => {
+    if (this.#closed) return;
+    try {
+      shm().send(this.#connection, BYTE, 0, 1);
+    } catch {
+      // The server ended the queue, and says so on the session.
+    }
+  };
+
+  /** There are requests to wait for. */
+  readonly start = (): void => {
+    if (this.#looking || this.#ring === undefined) return;
+    this.#looking = true;
+    this.#ring.sleep(false);
+    const now = performance.now();
+    this.#until = now + PATIENCE_MS[this.#options.mode];
+    // Promises that follow on promises would keep the event loop from everything else.
+    if (now - this.#loopSeen > LOOP_MS) setImmediate(this.#turn);
+    else queueMicrotask(this.#onTheSpot);
+  };
+
+  end(): void {
+    this.#ring = undefined;
+    this.#closed = true;
+    this.#socket.destroy();
+  }
+
+  readonly #onTheSpot = (): void => {
+    this.#look(performance.now() + SPOT_MS[this.#options.mode]);
+    this.#goOn();
+  };
+
+  readonly #turn = (): void => {
+    const now = performance.now();
+    this.#loopSeen = now;
+    const { mode } = this.#options;
+    if (this.#look(mode === 'busy' ? now + SPOT_MS.busy : now)) this.#until = performance.now() + PATIENCE_MS[mode];
+    this.#goOn();
+  };
+
+  /** Looks until something was found, or until a point in time. */
+  #look(end: number): boolean {
+    const ring = this.#ring;
+    if (ring === undefined || this.#options.inFlight() === 0) return false;
+    do {
+      for (let looks = 0; looks < LOOKS; looks++) if (ring.ready) return this.#options.reap() > 0;
+      // The server may be waiting for this very processor.
+      shm().yieldProcessor();
+    } while (performance.now() < end);
+    return false;
+  }
+
+  #goOn(): void {
+    const ring = this.#ring;
+    if (ring === undefined || this.#options.inFlight() === 0) {
+      this.#looking = false;
+      return;
+    }
+    if (performance.now() < this.#until) {
+      setImmediate(this.#turn);
+      return;
+    }
+    if (this.#closed) {
+      setTimeout(this.#turn, UNTOLD_MS);
+      return;
+    }
+    ring.sleep(true);
+    this.#looking = false;
+    // Once more, now that the server knows: otherwise what came in between would be told by nobody.
+    if (ring.ready) this.start();
+  }
+}

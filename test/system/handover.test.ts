@@ -1,0 +1,125 @@
+/** Shared memory in the hands of another user, of the server's own, and of root: each way to write, resize or reopen what is only to be read. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, chownSync, cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { Client } from '../unit/session/world.js';
+import { ROOT, workspace, type Workspace } from '../support/processes.js';
+import { Server, WINDOW_BYTES, configuration, tenant } from '../support/server.js';
+import { asUser, canChangeUser, whyNotUser } from '../support/users.js';
+
+const ORDERLY = { status: 0, signal: null };
+const ALICE = 4242;
+const BOB = 4243;
+/** Runs the server, where it does not run as root. */
+const OWNER = 4300;
+
+interface Report {
+  /** Of each attempt: `name result`. */
+  readonly attempts: string[];
+  /** Of the flush afterwards. */
+  readonly code: number;
+  /** The completion tail after the queue was closed: 0 when the memory was taken away. */
+  readonly left: number;
+}
+
+/** What the attacker needs, where every user can read it. */
+function open(space: Workspace): void {
+  chmodSync(space.folder, 0o755);
+  for (const folder of ['dist/native', 'build/shm.node', 'node_modules/ws', 'node_modules/msgpackr', 'package.json']) {
+    cpSync(join(ROOT, folder), space.path(folder), { recursive: true });
+  }
+  cpSync(join(ROOT, 'test/system/programs/attacker.mjs'), space.path('attacker.mjs'));
+  const built = spawnSync('g++', ['-O1', '-o', space.path('attack'), join(ROOT, 'test/system/programs/attack.cc')], { encoding: 'utf8' });
+  expect(built.stderr).toBe('');
+}
+
+async function attackAs<Result>(space: Workspace, uid: number, name: string, stolen: string[] = []): Promise<Result> {
+  const [command, ...rest] = asUser(uid);
+  const { stdout, stderr } = await space.run(command, [
+    ...rest,
+    process.execPath,
+    'attacker.mjs',
+    space.path('server.sock'),
+    name,
+    space.path('attack'),
+    ...stolen,
+  ]);
+  expect(stderr).toBe('');
+  return JSON.parse(stdout) as Result;
+}
+
+const attempts = (of: string, results: Readonly<Record<string, string>>): string[] =>
+  Object.entries(results).map(([name, result]) => `${of} ${name} ${result}`);
+const SEALED = { map: 'EPERM', protect: 'EACCES', remove: 'EACCES', write: 'EPERM', truncate: 'EPERM', grow: 'EPERM', punch: 'EPERM' };
+const REOPENED = { map: 'EPERM', write: 'EPERM', truncate: 'EPERM', punch: 'EPERM', seal: 'EPERM' };
+const REQUESTS = ['requests truncate EPERM', 'requests grow EPERM', 'requests seal EPERM'];
+const OLD_MAPPING = ['region old mapping remove EPERM', 'region old mapping write ok'];
+/** What the completion ring says to a descriptor that only reads. */
+const READ_ONLY = { map: 'EACCES', protect: 'EACCES', remove: 'EACCES', write: 'EBADF', truncate: 'EINVAL', grow: 'EINVAL', punch: 'EBADF' };
+
+describe.skipIf(!canChangeUser)(`another user${whyNotUser}`, () => {
+  const tenants = [tenant('alice', 0, { uid: ALICE }), tenant('bob', WINDOW_BYTES, { uid: BOB })];
+  const listen = { unix: { path: 'server.sock' } };
+
+  it('can do nothing to its memory but what it is for', async () => {
+    const space = workspace();
+    open(space);
+    const server = await Server.start(space, configuration({ isolation: 'required', listen, tenants }));
+    const before = server.holdings().descriptors;
+    const report = await attackAs<Report>(space, ALICE, 'alice');
+    expect(report.attempts).toEqual([
+      ...attempts('completions', { ...READ_ONLY, seal: 'EPERM', 'seal-shrink': 'EPERM', chmod: 'EPERM' }),
+      'completions reopened EACCES',
+      ...REQUESTS,
+      ...attempts('region', { ...SEALED, seal: 'EPERM', 'seal-shrink': 'EPERM', chmod: 'EPERM' }),
+      'region reopened ok',
+      ...attempts('region reopened', REOPENED),
+      ...OLD_MAPPING,
+    ]);
+    expect([report.code, report.left]).toEqual([0, 0]);
+    expect(await server.stop()).toEqual(ORDERLY);
+    expect(before).toBeGreaterThan(0);
+  });
+
+  it('can do nothing with the ticket of another tenant', async () => {
+    const space = workspace();
+    open(space);
+    const server = await Server.start(space, configuration({ listen, tenants: [...tenants, tenant('carol', 0, { uid: 0, shares: [] })] }));
+    const carol = new Client(space.path('server.sock'));
+    await carol.opened;
+    await carol.call('hello', { version: 1, tenant: 'carol' });
+    await carol.call('setDomain');
+    const { region } = await carol.call('mapMemory', { bytes: 4_096 });
+    const { ticket } = await carol.call('shareRegion', { region });
+    const stolen = [Buffer.from(ticket as Uint8Array).toString('hex')];
+    expect(await attackAs(space, ALICE, 'alice', stolen)).toEqual({ status: 1, descriptors: 0 });
+    // It is burnt for its owner, too: it was seen by somebody else.
+    expect(await attackAs(space, 0, 'carol', stolen)).toEqual({ status: 1, descriptors: 0 });
+    carol.socket.terminate();
+    expect(await server.stop()).toEqual(ORDERLY);
+  });
+
+  it.each([
+    ['root', 0],
+    ["the server's own user", OWNER],
+  ])('that is %s is stopped by seals, and keeps its memory', async (_who, uid) => {
+    const space = workspace();
+    open(space);
+    chownSync(space.folder, OWNER, OWNER);
+    const server = await Server.start(space, configuration({ listen, tenants: [tenant('alice', 0, { uid })] }), { under: asUser(OWNER) });
+    const report = await attackAs<Report>(space, uid, 'alice');
+    expect(report.attempts).toEqual([
+      ...attempts('completions', { ...READ_ONLY, seal: 'EPERM', 'seal-shrink': 'EPERM', chmod: 'ok' }),
+      'completions reopened ok',
+      ...attempts('completions reopened', REOPENED),
+      ...REQUESTS,
+      ...attempts('region', { ...SEALED, seal: 'EPERM', 'seal-shrink': 'EPERM', chmod: 'ok' }),
+      'region reopened ok',
+      ...attempts('region reopened', REOPENED),
+      ...OLD_MAPPING,
+    ]);
+    expect([report.code, report.left]).toEqual([0, 1]);
+    expect(await server.stop()).toEqual(ORDERLY);
+  });
+});
