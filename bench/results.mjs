@@ -207,6 +207,32 @@ async function engine({ rounds, scale }) {
   }
 }
 
+async function admit({ rounds, scale }) {
+  const child = startChild('admit.mjs');
+  try {
+    await child.call('open');
+    const count = 400_000 * scale;
+    await child.call('cost', count);
+    const [ours, call] = await inTurns(
+      rounds,
+      () => child.call('cost', count),
+      () => child.call('getppid', count),
+    );
+    return [
+      compare(
+        ours.map(({ all }) => all),
+        call,
+      ),
+      compare(
+        ours.map(({ submit }) => submit),
+        call,
+      ),
+    ];
+  } finally {
+    await child.end();
+  }
+}
+
 /**
  * Each group is measured together. `results` of a group name what its measure resolves to, in order. `least` or `most` is the bar; without either, it is
  * only reported.
@@ -242,6 +268,13 @@ export const GROUPS = [
     results: [
       { name: 'engine-write-zeroes', unit: 'ns', beside: 'getppid' },
       { name: 'engine-read-4k', unit: 'ns', beside: 'getppid' },
+    ],
+  },
+  {
+    measure: admit,
+    results: [
+      { name: 'admit', unit: 'ns', beside: 'getppid', most: 1 },
+      { name: 'admit-submit', unit: 'ns', beside: 'getppid', most: 0.5 },
     ],
   },
 ];
