@@ -1,8 +1,9 @@
 /** The SDK over shared memory: the same as over messages, and what becomes of it when memory is taken away. */
 import { unlinkSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import { eventually, workspace } from '../support/processes.js';
-import { MIB, Server, WINDOW_BYTES, configuration, sdk, tenant, type Client, type ConnectOptions } from '../support/server.js';
+import { hasQemu, qemuName } from '../support/qemu.js';
+import { MIB, Server, WINDOW_BYTES, configuration, device as nvme, sdk, tenant, type Client, type ConnectOptions } from '../support/server.js';
 import { Workload } from '../support/workload.js';
 
 const ORDERLY = { status: 0, signal: null };
@@ -11,16 +12,21 @@ type Opened = Awaited<ReturnType<Client['openDevice']>>;
 const pattern = (bytes: number, seed: number): Buffer =>
   Buffer.from(Uint8Array.from({ length: bytes }, (_, at) => (at * 7 + (at >> 9) + seed) & 0xff));
 
-const TRANSPORTS: readonly [transport: 'socket' | 'shm', poll: 'adaptive' | 'busy', queues: 'own' | 'shared'][] = [
-  ['socket', 'adaptive', 'own'],
-  ['shm', 'adaptive', 'own'],
-  ['shm', 'adaptive', 'shared'],
-  ['shm', 'busy', 'own'],
+type Way = readonly [transport: 'socket' | 'shm', poll: 'adaptive' | 'busy', queues: 'own' | 'shared', backing: string, kind: 'emulated' | 'qemu'];
+
+const WAYS: readonly Way[] = [
+  ['socket', 'adaptive', 'own', 'the embedded controller', 'emulated'],
+  ['shm', 'adaptive', 'own', 'the embedded controller', 'emulated'],
+  ['shm', 'adaptive', 'shared', 'the embedded controller', 'emulated'],
+  ['shm', 'busy', 'own', 'the embedded controller', 'emulated'],
+  ['shm', 'adaptive', 'own', qemuName, 'qemu'],
 ];
 
-describe.each(TRANSPORTS)('over %s (%s, %s queues)', (transport, poll, queues) => {
+describe.for(WAYS)('over %s (%s, %s queues) on %s', { timeout: 60_000 }, ([transport, poll, queues, , kind]) => {
+  const it = test.skipIf(kind === 'qemu' && !hasQemu);
+
   async function open(options: ConnectOptions = {}): Promise<{ server: Server; client: Client; device: Opened }> {
-    const server = await Server.start(workspace());
+    const server = await Server.start(workspace(), configuration({ devices: [nvme({ kind })] }));
     const client = await server.connect('alice', { transport, ...options });
     const device = await client.openDevice('nvme0', { poll, queues, queueEntries: 32 });
     expect(device.transport).toBe(transport);
