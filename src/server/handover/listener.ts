@@ -84,7 +84,9 @@ function readTicket(socket: Socket, callback: (ticket: Uint8Array) => void): voi
 async function answer(socket: Socket, recipient: Recipient, ticket: Uint8Array, tickets: Tickets, log: Log): Promise<void> {
   const offer = tickets.redeem(ticket);
   if (offer === undefined || !offer.admits(recipient)) {
-    log.warn('a ticket was refused', { uid: recipient.uid, known: offer !== undefined });
+    // One that is not known is of a session that ended just now, or a guess: anybody can send those, as many as they like.
+    if (offer === undefined) log.debug('an unknown ticket was refused', { uid: recipient.uid });
+    else log.warn('a ticket was refused: it is of another user', { uid: recipient.uid });
     socket.end(Buffer.of(HandoverStatus.refused));
     return;
   }
