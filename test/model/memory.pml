@@ -36,7 +36,7 @@ bool owed[COMMANDS];
 /* The device: works on the command, and has written a completion that nobody took. */
 bool works[COMMANDS], ended[COMMANDS];
 
-/* src/server/engine/device.ts: state, and the Mutex of what changes queues. */
+/* src/server/engine/lifecycle.ts: state, and src/server/engine/device.ts: the Mutex of what changes queues. */
 bool lost, open = true, busy;
 
 /* src/server/engine/request-path.ts: #letGoOfMemory */
@@ -89,10 +89,10 @@ inline abandonAll() { atomic { abandon(0); abandon(1) } }
 
 inline stopDevice() { d_step { works[0] = false; works[1] = false; ended[0] = false; ended[1] = false } }
 
-/* src/server/engine/device.ts: #declareLost */
+/* src/server/engine/lifecycle.ts: declareLost */
 inline declareLost() { atomic { open = false; lost = true; serving = false; abandon(0); abandon(1) } }
 
-/* src/server/engine/device.ts: #goDown, src/hw/nvme/driver.ts: close */
+/* src/server/engine/lifecycle.ts: goDown, src/hw/nvme/driver.ts: close */
 inline goDown() {
   if
   :: stopDevice(); forget() /* bus mastering is off, or the device is proven gone */
@@ -103,7 +103,7 @@ inline goDown() {
   fi
 }
 
-/* src/server/engine/device.ts: #resetController, src/hw/nvme/driver.ts: disable */
+/* src/server/engine/lifecycle.ts: reset, src/hw/nvme/driver.ts: disable */
 inline resetController() {
   if
   :: open ->
@@ -175,12 +175,12 @@ end:
   od
 }
 
-/* A lease ends: revoked, closed, or with its session. src/server/engine/device.ts: #closeLease */
+/* A lease ends: revoked, closed, or with its session. src/server/engine/device.ts: closeLease */
 active proctype Closer() {
   atomic { serving = false; closing = true };
   atomic { !busy -> busy = true };
 #ifdef OWN
-  /* src/server/engine/device.ts: #deletePair, src/hw/nvme/driver.ts: deletePair */
+  /* src/server/engine/pairs.ts: #delete, src/hw/nvme/driver.ts: deletePair */
   if
   :: open ->
      abandonAll();
@@ -194,7 +194,7 @@ active proctype Closer() {
   :: else
   fi;
 #else
-  /* src/server/engine/device.ts: #abandonOnShared */
+  /* src/server/engine/pairs.ts: #abandonOnShared */
   if
   :: open ->
      abandonAll();
@@ -238,7 +238,7 @@ end_orphaned:
 #endif
 }
 
-/* A lost device is opened again, which disables it first. src/server/engine/device.ts: #revive */
+/* A lost device is opened again, which disables it first. src/server/engine/lifecycle.ts: revive */
 active proctype Watchdog() {
 end:
   atomic { lost && !busy -> busy = true };

@@ -357,7 +357,7 @@ active proctype Engine() {
      fi
   od;
 
-  /* Nothing more is taken; what is in flight is answered, and the device no longer works for it. src/server/engine/device.ts: #closeQueue */
+  /* Nothing more is taken; what is in flight is answered, and the device no longer works for it. src/server/engine/lease-steps.ts: closeQueue */
 #ifdef QUIET_BEFORE_LAST_ANSWERS // mutant: the engine says that it has let go before its last answers | REVOKE: nothing_after_truncation
   quiet = true;
 #endif

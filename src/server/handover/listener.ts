@@ -97,7 +97,8 @@ async function answer(socket: Socket, recipient: Recipient, ticket: Uint8Array, 
     socket.destroy();
   } catch (error) {
     // A client that is gone by now is nothing out of the ordinary.
-    log[systemCode(error) === 'EPIPE' ? 'debug' : 'warn']('memory could not be handed over', { uid: recipient.uid, error: messageOf(error) });
+    const gone = socket.destroyed || systemCode(error) === 'EPIPE';
+    log[gone ? 'debug' : 'warn']('memory could not be handed over', { uid: recipient.uid, error: messageOf(error) });
     socket.end(Buffer.of(HandoverStatus.failed));
   } finally {
     gift?.done();
