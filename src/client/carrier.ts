@@ -15,7 +15,7 @@ export interface Carrier {
 
   /** Whether one more part with `length` bytes of data can go now; takes what it needs. If not, `retry` is called when it may. */
   reserve(request: Request, length: number, retry: () => void): boolean;
-  /** Adds an entry for the part in `slot`, which has its reserve, and takes its data. Returns the index of its words; the caller writes all sixteen. */
+  /** Adds an entry for the part in `slot`, which has its reserve, and takes its data. Returns the index of its words; the caller writes all but the reserved ones, which are zero. */
   add(request: Request, slot: number, length: number): number;
   send(): void;
 

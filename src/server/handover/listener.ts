@@ -2,6 +2,7 @@
 import { type Socket, createServer } from 'node:net';
 import { shm } from '../../native/shm.js';
 import { TICKET_BYTES } from '../../protocol/index.js';
+import { Refusal } from '../engine/api.js';
 import type { Log } from '../log.js';
 import { descriptorOf } from '../socket-descriptor.js';
 import { claimSocket } from '../socket-file.js';
@@ -96,9 +97,9 @@ async function answer(socket: Socket, recipient: Recipient, ticket: Uint8Array, 
     shm().sendDescriptors(descriptorOf(socket), Buffer.of(HandoverStatus.ok), gift.descriptors);
     socket.destroy();
   } catch (error) {
-    // A client that is gone by now is nothing out of the ordinary.
-    const gone = socket.destroyed || systemCode(error) === 'EPIPE';
-    log[gone ? 'debug' : 'warn']('memory could not be handed over', { uid: recipient.uid, error: messageOf(error) });
+    // A client that is gone by now, or that closed meanwhile what it asked for, is nothing out of the ordinary, and could fill the log with it.
+    const ordinary = socket.destroyed || systemCode(error) === 'EPIPE' || error instanceof Refusal;
+    log[ordinary ? 'debug' : 'warn']('memory could not be handed over', { uid: recipient.uid, error: messageOf(error) });
     socket.end(Buffer.of(HandoverStatus.failed));
   } finally {
     gift?.done();

@@ -50,16 +50,17 @@ export const shareQueue: Handler<'shareQueue'> = {
 async function giveRings(lease: SessionLease, queue: SessionQueue, privileged: boolean, keep: () => number): Promise<Gift> {
   if (lease.closing || queue.closing) throw new Refusal('unknownQueue', 'queue', queue.index);
   if (queue.files !== undefined) throw new Refusal('notFresh', 'queue', queue.index);
-  const files = new QueueFiles(queue.channel.entries, privileged);
-  // From now on the end of the queue is the end of the files, too.
-  queue.files = files;
   const doorbell = keep();
+  let files: QueueFiles | undefined;
   try {
+    files = new QueueFiles(queue.channel.entries, privileged);
+    // From now on the end of the queue is the end of the files, too.
+    queue.files = files;
     await lease.engine.shareQueue(lease.handle, queue.index, { requests: files.requests, completions: files.completions, doorbell });
   } catch (error) {
     shm().close(doorbell);
     queue.files = undefined;
-    files.revoke(true);
+    files?.revoke(true);
     throw error;
   }
   const completions = files.seal();
