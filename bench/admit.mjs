@@ -10,6 +10,7 @@ import { ALL_OPERATIONS, Right } from '../dist/protocol/index.js';
 import { createChannelMemory } from '../dist/server/engine/channel.js';
 import { ClientQueue } from '../dist/server/engine/client-queue.js';
 import { TenantStatistics, createStatisticsMemory } from '../dist/server/engine/counters.js';
+import { inlineRequestPath } from '../dist/server/engine/inlining.js';
 import { Lease } from '../dist/server/engine/lease.js';
 import { RequestPath } from '../dist/server/engine/request-path.js';
 import { RequestTable } from '../dist/server/engine/request-table.js';
@@ -100,7 +101,9 @@ function makeQueue(index) {
 function submitGroup(first) {
   for (let index = first; index < first + GROUP; index++) {
     const queue = queues[index];
-    for (let left = queue.available(); left > 0; left--) path.takeOne(queue);
+    const requests = queue.available();
+    queue.prefetch(requests);
+    for (let left = requests; left > 0; left--) path.takeOne(queue);
     queue.publishHead();
   }
   path.ring(device.pair);
@@ -121,6 +124,7 @@ function nextBatches(turn) {
 
 answerCalls({
   async open() {
+    inlineRequestPath();
     path.tables.set(device.pair, new RequestTable(device.pair.capacity));
     const memories = Array.from({ length: TENANTS }, (_, index) => makeQueue(index));
     const turns = new Int32Array(new SharedArrayBuffer(8));

@@ -1,5 +1,5 @@
 /** The NVMe driver alone in one process, on QEMU's controller: no server, no validation, no client. It polls and never sleeps. */
-import { createMemoryFile } from '../dist/hw/dma/index.js';
+import { PageTable, createMemoryFile } from '../dist/hw/dma/index.js';
 import { openBacking, prepareBacking } from '../dist/hw/backings.js';
 import { NvmOpcode, NvmeDriver, submitTransfer } from '../dist/hw/nvme/index.js';
 import { systemClock } from '../dist/hw/task.js';
@@ -15,6 +15,7 @@ let backing;
 let driver;
 let pair;
 let memory;
+let table;
 
 function run(task) {
   for (;;) {
@@ -34,6 +35,7 @@ answerCalls({
     run(driver.open());
     pair = run(driver.createPair(QUEUE_ENTRIES));
     memory = run(backing.attach(createMemoryFile('bench', bytes), bytes, { owner: 'bench' }));
+    table = PageTable.of(memory);
   },
 
   /** Reads of a block each, a second: `depth` batches of `requests` in flight, a doorbell for each batch. */
@@ -52,7 +54,7 @@ answerCalls({
       const now = systemClock();
       for (let index = 0; index < requests; index++) {
         const block = next++ % blocks;
-        submitTransfer(pair, NvmOpcode.read, NAMESPACE, block, 1, false, memory, block * BLOCK_BYTES, BLOCK_BYTES, now);
+        submitTransfer(pair, NvmOpcode.read, NAMESPACE, block, 1, false, table, 0, block * BLOCK_BYTES, BLOCK_BYTES, now);
       }
       pair.ring();
     };

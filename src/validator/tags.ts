@@ -17,8 +17,8 @@ export class TagSet implements TagView {
   readonly #shift: number;
   readonly #first: number;
   readonly #second: number;
-  readonly #lows: Uint32Array;
-  readonly #highs: Uint32Array;
+  /** Two words of each slot, low and high. */
+  readonly #words: Uint32Array;
   readonly #used: Uint8Array;
   #size = 0;
 
@@ -37,8 +37,7 @@ export class TagSet implements TagView {
     this.#mask = slots - 1;
     this.#first = multiplier(seed);
     this.#second = multiplier(this.#first);
-    this.#lows = new Uint32Array(slots);
-    this.#highs = new Uint32Array(slots);
+    this.#words = new Uint32Array(2 * slots);
     this.#used = new Uint8Array(slots);
   }
 
@@ -80,27 +79,29 @@ export class TagSet implements TagView {
 
   /** The slot of a tag, or the complement of the free slot where it would go. Ends because half of the slots are free. */
   #find(low: number, high: number): number {
+    const words = this.#words;
     let slot = this.#home(low, high);
     while (this.#used[slot] !== 0) {
-      if (this.#lows[slot] === low && this.#highs[slot] === high) return slot;
+      if (words[2 * slot] === low && words[2 * slot + 1] === high) return slot;
       slot = (slot + 1) & this.#mask;
     }
     return ~slot;
   }
 
   #put(slot: number, low: number, high: number): void {
-    this.#lows[slot] = low;
-    this.#highs[slot] = high;
+    this.#words[2 * slot] = low;
+    this.#words[2 * slot + 1] = high;
     this.#used[slot] = 1;
   }
 
   /** Empties a slot, and moves back into the gap each later tag of the run that may lie there: not before its home. */
   #close(gap: number): void {
+    const words = this.#words;
     const mask = this.#mask;
     let hole = gap;
     for (let slot = (gap + 1) & mask; this.#used[slot] !== 0; slot = (slot + 1) & mask) {
-      const low = this.#lows[slot];
-      const high = this.#highs[slot];
+      const low = words[2 * slot];
+      const high = words[2 * slot + 1];
       const fromHome = (slot - this.#home(low, high)) & mask;
       const fromHole = (slot - hole) & mask;
       if (fromHome >= fromHole) {

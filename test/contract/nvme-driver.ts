@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Backing, DmaMemory } from '../../src/hw/backing.js';
-import { createMemoryFile } from '../../src/hw/dma/index.js';
+import { PageTable, createMemoryFile } from '../../src/hw/dma/index.js';
 import { HardwareError, type Task } from '../../src/hw/task.js';
 import { shm } from '../../src/native/shm.js';
 import {
@@ -99,7 +99,7 @@ export function nvmeDriverContract(name: string, makeWorld: (shape: Shape) => Pr
     }
 
     const transfer = (pair: QueuePair, opcode: number, id: number, lba: number, blocks: number, offset: number, size: number): Promise<number> =>
-      execute(pair, () => submitTransfer(pair, opcode, id, lba, blocks, false, memory, offset, size, 0));
+      execute(pair, () => submitTransfer(pair, opcode, id, lba, blocks, false, PageTable.of(memory), 0, offset, size, 0));
 
     test('finds out what the controller is', async () => {
       const { facts } = driver;
@@ -174,7 +174,7 @@ export function nvmeDriverContract(name: string, makeWorld: (shape: Shape) => Pr
         while (pair.room > 0 && next < 500) {
           const at = (next % 64) * 4096;
           bytes.writeUInt32LE(next, at);
-          const slot = submitTransfer(pair, NvmOpcode.write, id, (next % 64) * 8, 1, false, memory, at, blockBytes, 0);
+          const slot = submitTransfer(pair, NvmOpcode.write, id, (next % 64) * 8, 1, false, PageTable.of(memory), 0, at, blockBytes, 0);
           waiting.set(slot, next++);
         }
         pair.ring();

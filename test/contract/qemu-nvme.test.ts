@@ -3,6 +3,7 @@ import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { DmaMemory } from '../../src/hw/backing.js';
+import { PageTable } from '../../src/hw/dma/index.js';
 import { NvmOpcode, NvmeDriver, Status, submitFlush, submitTransfer, type QueuePair } from '../../src/hw/nvme/index.js';
 import type { QemuOptions } from '../../src/hw/qemu/index.js';
 import { Epoll, shm } from '../../src/native/shm.js';
@@ -35,7 +36,7 @@ class Disk {
   }
 
   submit(opcode: number, namespace: number, lba: number, blocks: number, bytes: number): void {
-    submitTransfer(this.pair, opcode, namespace, lba, blocks, false, this.memory, 0, bytes, 0);
+    submitTransfer(this.pair, opcode, namespace, lba, blocks, false, PageTable.of(this.memory), 0, 0, bytes, 0);
     this.pair.ring();
   }
 
@@ -214,7 +215,7 @@ describe.skipIf(!hasQemu)(`NVMe of ${qemuName}`, () => {
     const { world } = disk;
     const fd = world.file('victim', PAGE);
     const victim = world.run(world.backing.attach(fd, PAGE));
-    submitTransfer(disk.pair, NvmOpcode.read, 1, 0, 8, false, victim, 0, PAGE, 0);
+    submitTransfer(disk.pair, NvmOpcode.read, 1, 0, 8, false, PageTable.of(victim), 0, 0, PAGE, 0);
     disk.pair.ring();
     world.run(world.backing.detach(victim)); // against the rules: the caller makes sure that nothing is in flight
     const seen = new Uint8Array(shm().map(fd, 0, PAGE, true)).fill(0x33);

@@ -45,7 +45,7 @@ inline letGo(slot) {
   inFlight--; asker[slot] = false
 }
 
-/* src/server/engine/request-path.ts: answer */
+/* src/server/engine/request-path.ts: #answer */
 inline answer(slot) {
   PROPERTY(answered_once, owed[slot]);
   owed[slot] = false

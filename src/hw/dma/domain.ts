@@ -4,6 +4,7 @@
  * A handle is `slot | sequence << 16`. The slot is an index, so a lookup costs the same with one region and with thousands.
  */
 import type { DmaMemory } from '../backing.js';
+import { PageTable } from './page-table.js';
 import { RegionIndex } from './region-index.js';
 
 const FIRST_SLOTS = 16;
@@ -13,6 +14,8 @@ export class DeviceDomain {
   readonly all = new RegionIndex(this);
   /** What clients may name on rings of their own: usable regions that are nobody's staging memory. */
   readonly clients = new RegionIndex(this);
+  /** What translation reads: of each slot with memory, the bus addresses of its pages. */
+  readonly pages = new PageTable();
   /** Requests in flight that use the region in each slot. */
   inFlight = new Int32Array(FIRST_SLOTS);
   /** Memory of each slot; present from `add` to `remove`, longer than the handle is usable. */
@@ -34,6 +37,7 @@ export class DeviceDomain {
     this.#grow(slot + 1);
     if (this.memory[slot] !== undefined) throw new Error(`region slot ${slot} is taken`);
     this.memory[slot] = memory;
+    this.pages.add(slot, memory);
     this.#given[slot] = handle;
     this.count++;
     this.inFlight[slot] = 0;
@@ -82,6 +86,7 @@ export class DeviceDomain {
     this.close(handle);
     this.closedBytes -= memory.bytes;
     this.memory[slot] = undefined;
+    this.pages.remove(slot);
     this.#given[slot] = 0;
     for (const set of [this.#staging, this.#held, this.#closed]) set.delete(slot);
     this.count--;

@@ -2,6 +2,7 @@
 export * from './arena.js';
 export * from './domain.js';
 export * from './file.js';
+export * from './page-table.js';
 export type { RegionIndex } from './region-index.js';
 export * from './shown-file.js';
 export * from './translate.js';

@@ -5,6 +5,7 @@
  * are filled by `Backing.attach` alone.
  */
 import type { DmaMemory } from '../backing.js';
+import type { PageTable } from './page-table.js';
 
 const PAGE_SHIFT = 12;
 const PAGE_MASK = 0xfff;
@@ -23,13 +24,27 @@ export function writeAddress(memory: DmaMemory, offset: RegionOffset, into: Uint
   into[at + 1] = memory.pageHigh[page];
 }
 
-/** Writes the bus addresses of `count` whole pages from page number `first`, two words each, from `at` on. Same errors as {@link writeAddress}. */
-export function writePageAddresses(memory: DmaMemory, first: number, count: number, into: Uint32Array, at: number): void {
-  if (!(first >= 0 && count >= 0 && first <= memory.pageLow.length - count)) {
-    throw new RangeError(`pages ${first}+${count} outside memory of ${memory.pageLow.length} pages`);
+/**
+ * Writes the bus address of byte `offset` of the memory in `slot` as two words at `at`.
+ * @throws RangeError likewise, here and in {@link writePageAddresses}.
+ */
+export function writeTableAddress(table: PageTable, slot: number, offset: RegionOffset, into: Uint32Array, at: number): void {
+  const word = 2 * pageIn(table, slot, offset >>> PAGE_SHIFT, 1);
+  into[at] = table.words[word] | (offset & PAGE_MASK);
+  into[at + 1] = table.words[word + 1];
+}
+
+/** Writes the bus addresses of `count` whole pages of the memory in `slot` from page number `first`, two words each, from `at` on. */
+export function writePageAddresses(table: PageTable, slot: number, first: number, count: number, into: Uint32Array, at: number): void {
+  const { words } = table;
+  const start = 2 * pageIn(table, slot, first, count);
+  for (let word = 0; word < 2 * count; word++) into[at + word] = words[start + word];
+}
+
+/** The number in the table of page `first` of the memory in `slot`; it and the `count` - 1 after it belong to that memory. */
+function pageIn({ spans }: PageTable, slot: number, first: number, count: number): number {
+  if (!(first >= 0 && count > 0 && first <= spans[2 * slot + 1] - count)) {
+    throw new RangeError(`pages ${first}+${count} outside memory of ${spans[2 * slot + 1]} pages`);
   }
-  for (let page = first, word = at; page < first + count; page++, word += 2) {
-    into[word] = memory.pageLow[page];
-    into[word + 1] = memory.pageHigh[page];
-  }
+  return spans[2 * slot] + first;
 }

@@ -140,12 +140,10 @@ export class AdminQueue implements CompletionSink {
 
   #submit(command: AdminCommand): number {
     const slot = this.pair.claim();
-    const at = this.pair.begin(slot, command.opcode, command.namespace ?? 0);
+    const at = this.pair.begin(slot, command.opcode, command.namespace ?? 0, command.cdw10, command.cdw11);
     const words = this.pair.words;
     words[at + Sqe.prp1Low] = command.data?.busLow ?? 0;
     words[at + Sqe.prp1High] = command.data?.busHigh ?? 0;
-    words[at + Sqe.cdw10] = command.cdw10 ?? 0;
-    words[at + Sqe.cdw11] = command.cdw11 ?? 0;
     this.pair.submit(slot, this.#clock());
     return slot;
   }

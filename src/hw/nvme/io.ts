@@ -1,6 +1,5 @@
 /** The I/O commands that the server writes for admitted requests (NVM Command Set 1.0, section 3). Hot path. */
-import type { DmaMemory } from '../backing.js';
-import { writeAddress } from '../dma/index.js';
+import { type PageTable, writeAddress } from '../dma/index.js';
 import { writePrps } from './prp.js';
 import type { QueuePair } from './queue-pair.js';
 import { DATASET_RANGE_BYTES, NvmOpcode, PAGE_BYTES, Sqe } from './spec/index.js';
@@ -9,7 +8,7 @@ const FORCE_UNIT_ACCESS = 0x4000_0000;
 const DATASET_DEALLOCATE = 0x4;
 const TWO_TO_32 = 0x1_0000_0000;
 
-/** Read, Write or Compare of `blocks` (1 to 65536) at device block `lba`, data of `bytes` at `offset` of `memory`. Returns the slot. */
+/** Read, Write or Compare of `blocks` (1 to 65536) at device block `lba`, data of `bytes` at `offset` of the memory in `region` of `table`. Returns the slot. */
 export function submitTransfer(
   pair: QueuePair,
   opcode: number,
@@ -17,18 +16,15 @@ export function submitTransfer(
   lba: number,
   blocks: number,
   forceUnitAccess: boolean,
-  memory: DmaMemory,
+  table: PageTable,
+  region: number,
   offset: number,
   bytes: number,
   now: number,
 ): number {
   const slot = pair.claim();
-  const at = pair.begin(slot, opcode, namespace);
-  const words = pair.words;
-  writePrps(words, at, memory, offset, bytes, pair.memory.lists, slot);
-  words[at + Sqe.cdw10] = lba;
-  words[at + Sqe.cdw11] = lba / TWO_TO_32;
-  words[at + Sqe.cdw12] = (blocks - 1) | (forceUnitAccess ? FORCE_UNIT_ACCESS : 0);
+  const at = pair.begin(slot, opcode, namespace, lba, lba / TWO_TO_32, (blocks - 1) | (forceUnitAccess ? FORCE_UNIT_ACCESS : 0));
+  writePrps(pair.words, at, table, region, offset, bytes, pair.memory.lists, slot);
   pair.submit(slot, now);
   return slot;
 }
@@ -44,10 +40,7 @@ export function submitFlush(pair: QueuePair, namespace: number, now: number): nu
 /** Write Zeroes. Returns the slot. */
 export function submitWriteZeroes(pair: QueuePair, namespace: number, lba: number, blocks: number, forceUnitAccess: boolean, now: number): number {
   const slot = pair.claim();
-  const at = pair.begin(slot, NvmOpcode.writeZeroes, namespace);
-  pair.words[at + Sqe.cdw10] = lba;
-  pair.words[at + Sqe.cdw11] = lba / TWO_TO_32;
-  pair.words[at + Sqe.cdw12] = (blocks - 1) | (forceUnitAccess ? FORCE_UNIT_ACCESS : 0);
+  pair.begin(slot, NvmOpcode.writeZeroes, namespace, lba, lba / TWO_TO_32, (blocks - 1) | (forceUnitAccess ? FORCE_UNIT_ACCESS : 0));
   pair.submit(slot, now);
   return slot;
 }
@@ -58,7 +51,7 @@ export function submitWriteZeroes(pair: QueuePair, namespace: number, lba: numbe
  */
 export function submitDeallocate(pair: QueuePair, namespace: number, firstBlock: number, ranges: Uint32Array, count: number, now: number): number {
   const slot = pair.claim();
-  const at = pair.begin(slot, NvmOpcode.datasetManagement, namespace);
+  const at = pair.begin(slot, NvmOpcode.datasetManagement, namespace, count - 1, DATASET_DEALLOCATE);
   const lists = pair.memory.lists;
   const base = (slot * PAGE_BYTES) >>> 2;
   for (let range = 0; range < count; range++) {
@@ -70,8 +63,6 @@ export function submitDeallocate(pair: QueuePair, namespace: number, firstBlock:
     lists.u32[base + from + 3] = lba / TWO_TO_32;
   }
   writeAddress(lists.memory, lists.offset + slot * PAGE_BYTES, pair.words, at + Sqe.prp1Low);
-  pair.words[at + Sqe.cdw10] = count - 1;
-  pair.words[at + Sqe.cdw11] = DATASET_DEALLOCATE;
   pair.submit(slot, now);
   return slot;
 }

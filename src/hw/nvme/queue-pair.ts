@@ -118,12 +118,17 @@ export class QueuePair {
     this.#free[this.#freeCount++] = slot;
   }
 
+  /** The slot that `claim` returns next; only when `room` > 0. */
+  get next(): number {
+    return this.#free[this.#freeCount - 1];
+  }
+
   /**
-   * Lays out the command of `slot` at the tail: an entry of zeros but for opcode, command identifier and namespace. Returns its first word's index in
-   * `words`; the caller fills in the rest, then calls `submit`. Until then it is not part of the ring: a caller that throws in between leaves nothing that
-   * the device will ever see.
+   * Lays out the command of `slot` at the tail, all sixteen words of it: without data, which the caller may add (PRP1 and PRP2) before it calls `submit`.
+   * Returns its first word's index in `words`. Until `submit` it is not part of the ring: a caller that throws in between leaves nothing that the device
+   * will ever see.
    */
-  begin(slot: number, opcode: number, namespace: number): number {
+  begin(slot: number, opcode: number, namespace: number, cdw10 = 0, cdw11 = 0, cdw12 = 0): number {
     const at = this.#tail * SUBMISSION_WORDS;
     const words = this.#words;
     words[at] = opcode | ((slot | (this.#sequence[slot] << this.#slotBits)) << 16);
@@ -132,13 +137,13 @@ export class QueuePair {
     words[at + 3] = 0;
     words[at + 4] = 0;
     words[at + 5] = 0;
-    words[at + 6] = 0;
-    words[at + 7] = 0;
-    words[at + 8] = 0;
-    words[at + 9] = 0;
-    words[at + 10] = 0;
-    words[at + 11] = 0;
-    words[at + 12] = 0;
+    words[at + Sqe.prp1Low] = 0;
+    words[at + Sqe.prp1High] = 0;
+    words[at + Sqe.prp2Low] = 0;
+    words[at + Sqe.prp2High] = 0;
+    words[at + Sqe.cdw10] = cdw10;
+    words[at + Sqe.cdw11] = cdw11;
+    words[at + Sqe.cdw12] = cdw12;
     words[at + 13] = 0;
     words[at + 14] = 0;
     words[at + 15] = 0;

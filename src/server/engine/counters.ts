@@ -1,4 +1,5 @@
 /** Statistics of a tenant in shared memory: the engine writes, the main thread reads at any time. Nothing here allocates for a request. */
+import { EntryWord } from '../../protocol/index.js';
 import type { CounterView, TenantCounters, TraceRecord } from './api.js';
 
 const OPERATIONS = 8;
@@ -15,24 +16,30 @@ const BYTES_WRITTEN = BYTES_READ + 1;
 const IN_FLIGHT = BYTES_WRITTEN + 1;
 const RESETS = IN_FLIGHT + 1;
 const TRACED = RESETS + 1;
-const TRACE = TRACED + 1;
+const LENGTH = TRACED + 1;
 
 /** Requests that a trace keeps for each tenant: a power of two. */
 const TRACE_RECORDS = 128;
-const TRACE_FIELDS = 10;
-const LENGTH = TRACE + TRACE_RECORDS * TRACE_FIELDS;
+/** A record of the trace: two 64-bit numbers, then 32-bit words. 64 bytes, a line of the processor's cache. */
+const RECORD_BYTES = 64;
+const TRACE_BYTES = Math.ceil((LENGTH * 8) / RECORD_BYTES) * RECORD_BYTES;
+const RecordNumber = { time: 0, milliseconds: 1 } as const;
+const RecordWord = { lease: 4, queue: 5, head: 6, lbaLow: 7, lbaHigh: 8, blocks: 9, region: 10, code: 11 } as const;
+const TWO_TO_32 = 0x1_0000_0000;
 
-export const createStatisticsMemory = (): SharedArrayBuffer => new SharedArrayBuffer(LENGTH * 8);
+export const createStatisticsMemory = (): SharedArrayBuffer => new SharedArrayBuffer(TRACE_BYTES + TRACE_RECORDS * RECORD_BYTES);
 
 /** The engine's side. */
 export class TenantStatistics {
   readonly #numbers: Float64Array;
+  readonly #words: Uint32Array;
   /** Where the next record of the trace goes: its index in the ring, and how many there were. */
   #record: number;
   #traced: number;
 
   constructor(memory: SharedArrayBuffer) {
     this.#numbers = new Float64Array(memory);
+    this.#words = new Uint32Array(memory);
     this.#traced = this.#numbers[TRACED];
     this.#record = this.#traced % TRACE_RECORDS;
   }
@@ -61,31 +68,22 @@ export class TenantStatistics {
     numbers[LATENCY_SUM] += milliseconds / 1000;
   }
 
-  /** `time` in milliseconds since the epoch. */
-  trace(
-    time: number,
-    lease: number,
-    queue: number,
-    operation: number,
-    share: number,
-    lba: number,
-    blocks: number,
-    region: number,
-    code: number,
-    microseconds: number,
-  ): void {
+  /** `time` in milliseconds since the epoch, `milliseconds` from admission to completion, `lease` and `queue` those whose ring `entry` came from. */
+  trace(time: number, milliseconds: number, lease: number, queue: number, entry: Uint32Array, code: number): void {
     const numbers = this.#numbers;
-    const at = TRACE + this.#record * TRACE_FIELDS;
-    numbers[at] = time;
-    numbers[at + 1] = lease;
-    numbers[at + 2] = queue;
-    numbers[at + 3] = operation;
-    numbers[at + 4] = share;
-    numbers[at + 5] = lba;
-    numbers[at + 6] = blocks;
-    numbers[at + 7] = region;
-    numbers[at + 8] = code;
-    numbers[at + 9] = microseconds;
+    const words = this.#words;
+    const first = (TRACE_BYTES + this.#record * RECORD_BYTES) / 8;
+    numbers[first + RecordNumber.time] = time;
+    numbers[first + RecordNumber.milliseconds] = milliseconds;
+    const at = 2 * first;
+    words[at + RecordWord.lease] = lease;
+    words[at + RecordWord.queue] = queue;
+    words[at + RecordWord.head] = entry[EntryWord.head];
+    words[at + RecordWord.lbaLow] = entry[EntryWord.lbaLow];
+    words[at + RecordWord.lbaHigh] = entry[EntryWord.lbaHigh];
+    words[at + RecordWord.blocks] = entry[EntryWord.blocks];
+    words[at + RecordWord.region] = entry[EntryWord.region];
+    words[at + RecordWord.code] = code;
     this.#record = (this.#record + 1) & (TRACE_RECORDS - 1);
     numbers[TRACED] = ++this.#traced;
   }
@@ -128,12 +126,25 @@ export class Counters implements CounterView {
     const memory = this.#memory.get(index);
     if (memory === undefined) return [];
     const numbers = new Float64Array(memory);
+    const words = new Uint32Array(memory);
     const traced = numbers[TRACED];
     const records: TraceRecord[] = [];
     for (let record = Math.max(0, traced - TRACE_RECORDS); record < traced; record++) {
-      const at = TRACE + (record % TRACE_RECORDS) * TRACE_FIELDS;
-      const [time, lease, queue, operation, share, lba, blocks, region, code, microseconds] = numbers.subarray(at, at + TRACE_FIELDS);
-      records.push({ time, lease, queue, operation, share, lba, blocks, region, code, microseconds });
+      const first = (TRACE_BYTES + (record % TRACE_RECORDS) * RECORD_BYTES) / 8;
+      const at = 2 * first;
+      const head = words[at + RecordWord.head];
+      records.push({
+        time: numbers[first + RecordNumber.time],
+        lease: words[at + RecordWord.lease],
+        queue: words[at + RecordWord.queue],
+        operation: head & 0xff,
+        share: head >>> 16,
+        lba: words[at + RecordWord.lbaLow] + words[at + RecordWord.lbaHigh] * TWO_TO_32,
+        blocks: words[at + RecordWord.blocks],
+        region: words[at + RecordWord.region],
+        code: words[at + RecordWord.code],
+        microseconds: numbers[first + RecordNumber.milliseconds] * 1000,
+      });
     }
     return records;
   }

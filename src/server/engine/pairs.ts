@@ -140,7 +140,7 @@ export class QueuePairs {
     for (let slot = 0; slot < pair.capacity; slot++) {
       if (table.asker[slot] !== queue) continue;
       slots.push(slot);
-      if (table.queue[slot] !== undefined) path.abandon(pair, slot, code);
+      if (table.abandoned[slot] === 0) path.abandon(pair, slot, code);
     }
     const mine = (slot: number): boolean => table.asker[slot] === queue && this.#life.state === 'open';
     try {

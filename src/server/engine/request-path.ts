@@ -3,22 +3,26 @@
  *
  * Runs on the engine thread for every request and allocates nothing.
  */
-import { Code, Direction, EntryFlag, EntryWord, Field, OPERATIONS, Operation } from '../../protocol/index.js';
+import { Code, Direction, ENTRY_WORDS, EntryFlag, EntryWord, Field, OPERATIONS, Operation } from '../../protocol/index.js';
 import { admit, attachmentToFetch, refusedField, refusedValue } from '../../validator/index.js';
 import { NvmOpcode, Status, submitDeallocate, submitFlush, submitTransfer, submitWriteZeroes } from '../../hw/nvme/index.js';
 import type { CompletionSink, QueuePair } from '../../hw/nvme/index.js';
 import type { ClientQueue } from './client-queue.js';
-import { REQUEST_WORDS, RequestTable, RequestWord } from './request-table.js';
+import type { RequestTable } from './request-table.js';
 
 const TWO_TO_32 = 0x1_0000_0000;
 const RANGE_WORDS = 4;
 
-/** Of each operation: whether the device writes the region. */
+/** Of each operation: whether the device moves data, and whether it writes the region. */
+const MOVES = Uint8Array.from(OPERATIONS, ({ data }) => (data === Direction.none ? 0 : 1));
 const READS = Uint8Array.from(OPERATIONS, ({ data }) => (data === Direction.deviceWrites ? 1 : 0));
 const OPCODES = new Uint8Array(8);
 OPCODES[Operation.read] = NvmOpcode.read;
 OPCODES[Operation.write] = NvmOpcode.write;
 OPCODES[Operation.compare] = NvmOpcode.compare;
+
+/** Of each operation code, assigned or not: whether it has an attachment. */
+const ATTACHES = Uint8Array.from({ length: 256 }, (_, operation) => Number(OPERATIONS.at(operation)?.attachment ?? false));
 
 /** What a request costs its tenant beside its bytes: about what a 4 KiB read costs. */
 export const REQUEST_COST = 4_096;
@@ -36,7 +40,8 @@ export class RequestPath implements CompletionSink {
   /** The table that was looked up last: a batch is all of one pair. */
   #pair: QueuePair | undefined;
   #table: RequestTable | undefined;
-  readonly #entry = new Uint32Array(16);
+  /** For the entry of a queue that has no pair: it can only be refused. */
+  readonly #nowhere = new Uint32Array(ENTRY_WORDS);
   readonly #attachment = { words: new Uint32Array(1024), bytes: 0 };
   readonly #attachmentBytes = new Uint8Array(this.#attachment.words.buffer);
   readonly #value = new Uint32Array(2);
@@ -45,22 +50,27 @@ export class RequestPath implements CompletionSink {
     this.epoch = epoch;
   }
 
-  /** Takes the next request of the queue to its end or to the device. Only when it has one, and its pair has room. Returns its cost. */
+  /**
+   * Takes the next request of the queue to its end or to the device. Only when it has one, and its pair has room. Returns its cost.
+   *
+   * The entry is copied to the slot of the request table that its command will have: once, and it stays there until it is answered.
+   */
   takeOne(queue: ClientQueue): number {
-    const entry = this.#entry;
-    const lease = queue.owner;
+    const { pair, owner: lease } = queue;
+    const table = pair && this.#tableOf(pair);
+    const entry = table === undefined ? this.#nowhere : table.entries[(pair as QueuePair).next];
     const cookie = queue.take(entry);
-    this.#fetchAttachment(queue);
+    this.#attachment.bytes = 0;
+    if (ATTACHES[entry[EntryWord.head] & 0xff] === 1) this.#fetchAttachment(queue, entry);
     const code = admit(entry, this.#attachment, lease.grant, queue);
     if (code !== Code.ok) {
-      this.#refuse(queue, cookie, code);
+      this.#refuse(queue, entry, cookie, code);
       return REQUEST_COST;
     }
-    const bytes = this.#issue(queue, queue.pair as QueuePair, cookie);
-    const cost = (entry[EntryWord.head] & 0xff) === Operation.flush ? FLUSH_COST : REQUEST_COST + bytes;
+    const bytes = this.#issue(queue, entry, pair as QueuePair, table as RequestTable, cookie);
     lease.tenant.operations.take(1);
     lease.tenant.bytes.take(bytes);
-    return cost;
+    return (entry[EntryWord.head] & 0xff) === Operation.flush ? FLUSH_COST : REQUEST_COST + bytes;
   }
 
   completed(pair: QueuePair, slot: number, status: number): void {
@@ -89,54 +99,36 @@ export class RequestPath implements CompletionSink {
   #settle(table: RequestTable, pair: QueuePair, slot: number, status: number, timedOut: boolean): void {
     const asker = table.asker[slot];
     if (asker === undefined) return;
-    const queue = table.queue[slot];
     this.#letGoOfMemory(table, slot, asker);
-    if (queue === undefined) {
+    if (table.abandoned[slot] === 1) {
       asker.owner.abandoned--;
+      table.abandoned[slot] = 0;
     } else {
       const code = status === Status.success ? Code.ok : codeOf(status, timedOut ? Code.timeout : table.endCode);
-      this.answer(table, slot, pair.submittedAt[slot], code, code === Code.deviceError ? status : 0);
+      this.#answer(table, slot, asker, pair.submittedAt[slot], code, code === Code.deviceError ? status : 0);
     }
     table.asker[slot] = undefined;
-    table.queue[slot] = undefined;
     table.timedOut[slot] = 0;
   }
 
   /** Answers what is in `slot` and takes it off its lease's account. What the device still does with it is no more the client's business. */
-  answer(table: RequestTable, slot: number, submittedAt: number, code: number, status: number): void {
-    const queue = table.queue[slot] as ClientQueue;
-    const lease = queue.owner;
-    const { words } = table;
-    const at = slot * REQUEST_WORDS;
-    const tagLow = words[at + RequestWord.tagLow];
-    const tagHigh = words[at + RequestWord.tagHigh];
-    const head = words[at + RequestWord.head];
-    const bytes = words[at + RequestWord.bytes];
-    const operation = head & 0xff;
-    queue.tags.delete(tagLow, tagHigh);
+  #answer(table: RequestTable, slot: number, queue: ClientQueue, submittedAt: number, code: number, status: number): void {
+    const { owner: lease } = queue;
+    const { tenant } = lease;
+    const entry = table.entries[slot];
+    const operation = entry[EntryWord.head] & 0xff;
+    queue.tags.delete(entry[EntryWord.tagLow], entry[EntryWord.tagHigh]);
     queue.count--;
     lease.inFlight--;
-    lease.tenant.inFlight--;
+    tenant.inFlight--;
     if (!queue.dirty) this.dirty.push(queue);
-    const field = code === Code.deviceError ? Field.status : Field.none;
-    queue.complete(tagLow, tagHigh, words[at + RequestWord.cookie], code, field, status, 0, 0, words[at + RequestWord.generation], bytes);
-    const done = code === Code.ok ? bytes : 0;
-    const statistics = lease.tenant.statistics;
+    const bytes = code === Code.ok && MOVES[operation] === 1 ? entry[EntryWord.length] : 0;
+    queue.complete(entry, table.cookie[slot], code, code === Code.deviceError ? Field.status : Field.none, status, 0, 0, bytes);
+    const { statistics } = tenant;
     const milliseconds = this.now - submittedAt;
-    statistics.countCompleted(operation, code, READS[operation] === 1 ? done : 0, operation === Operation.write ? done : 0, milliseconds);
-    statistics.inFlight = lease.tenant.inFlight;
-    statistics.trace(
-      this.epoch + this.now,
-      lease.handle,
-      queue.queue,
-      operation,
-      head >>> 16,
-      words[at + RequestWord.lbaLow] + words[at + RequestWord.lbaHigh] * TWO_TO_32,
-      words[at + RequestWord.blocks],
-      words[at + RequestWord.handle],
-      code,
-      milliseconds * 1000,
-    );
+    statistics.countCompleted(operation, code, READS[operation] === 1 ? bytes : 0, operation === Operation.write ? bytes : 0, milliseconds);
+    statistics.inFlight = tenant.inFlight;
+    statistics.trace(this.epoch + this.now, milliseconds, lease.handle, queue.queue, entry, code);
   }
 
   /**
@@ -150,11 +142,11 @@ export class RequestPath implements CompletionSink {
   }
 
   #abandonOne(table: RequestTable, pair: QueuePair, slot: number, code: number): void {
-    const queue = table.queue[slot];
+    const queue = table.waiting(slot);
     if (queue === undefined) return;
-    this.answer(table, slot, pair.submittedAt[slot], code, 0);
+    this.#answer(table, slot, queue, pair.submittedAt[slot], code, 0);
     queue.owner.abandoned++;
-    table.queue[slot] = undefined;
+    table.abandoned[slot] = 1;
   }
 
   /** The device can do nothing any more for any command of the pair: whoever still waits is answered with `code`, and all memory is let go. */
@@ -168,6 +160,7 @@ export class RequestPath implements CompletionSink {
       asker.owner.abandoned--;
       this.#letGoOfMemory(table, slot, asker);
       table.asker[slot] = undefined;
+      table.abandoned[slot] = 0;
     }
     this.tables.delete(pair);
     this.#pair = undefined;
@@ -193,67 +186,49 @@ export class RequestPath implements CompletionSink {
     return oldest;
   }
 
-  #fetchAttachment(queue: ClientQueue): void {
-    const attachment = this.#attachment;
-    attachment.bytes = 0;
-    const bytes = attachmentToFetch(this.#entry, queue.regions);
+  #fetchAttachment(queue: ClientQueue, entry: Uint32Array): void {
+    const bytes = attachmentToFetch(entry, queue.regions);
     if (bytes === 0) return;
-    const handle = this.#entry[EntryWord.region];
-    const memory = queue.regions.find(handle);
+    const memory = queue.regions.find(entry[EntryWord.region]);
     if (memory === undefined) return;
-    this.#attachmentBytes.set(new Uint8Array(memory.buffer, this.#entry[EntryWord.offsetLow], bytes));
-    attachment.bytes = bytes;
+    this.#attachmentBytes.set(new Uint8Array(memory.buffer, entry[EntryWord.offsetLow], bytes));
+    this.#attachment.bytes = bytes;
   }
 
-  #issue(queue: ClientQueue, pair: QueuePair, cookie: number): number {
-    const entry = this.#entry;
+  /** Writes the command of an entry that was admitted, and keeps account of it. Returns the bytes that the device moves. */
+  #issue(queue: ClientQueue, entry: Uint32Array, pair: QueuePair, table: RequestTable, cookie: number): number {
     const lease = queue.owner;
     const head = entry[EntryWord.head];
     const operation = head & 0xff;
     const share = head >>> 16;
     const window = lease.windows[share];
-    const blocks = entry[EntryWord.blocks];
     const lba = entry[EntryWord.lbaLow] + entry[EntryWord.lbaHigh] * TWO_TO_32;
     const durable = ((head >>> 8) & EntryFlag.forceUnitAccess) !== 0;
-    const table = this.#tableOf(pair) as RequestTable;
     let slot: number;
     let bytes = 0;
-    let region = -1;
-    if (operation === Operation.flush) {
-      slot = this.#flush(queue, pair, table, share, window.namespace);
-    } else if (operation === Operation.writeZeroes) {
-      slot = submitWriteZeroes(pair, window.namespace, window.firstBlock + lba, blocks, durable, this.now);
-    } else if (operation === Operation.deallocate) {
-      const words = this.#attachment.words;
-      slot = submitDeallocate(pair, window.namespace, window.firstBlock, words, this.#attachment.bytes / (RANGE_WORDS * 4), this.now);
-    } else {
-      bytes = entry[EntryWord.length];
-      const handle = entry[EntryWord.region];
-      region = handle & 0xffff;
-      const memory = lease.domain.memory[region] as NonNullable<(typeof lease.domain.memory)[number]>;
+    if (MOVES[operation] === 1) {
+      const { domain } = lease;
+      const region = entry[EntryWord.region] & 0xffff;
       const at = window.firstBlock + lba;
       const offset = entry[EntryWord.offsetLow];
-      slot = submitTransfer(pair, OPCODES[operation], window.namespace, at, blocks, durable, memory, offset, bytes, this.now);
-      lease.domain.inFlight[region]++;
+      const blocks = entry[EntryWord.blocks];
+      bytes = entry[EntryWord.length];
+      slot = submitTransfer(pair, OPCODES[operation], window.namespace, at, blocks, durable, domain.pages, region, offset, bytes, this.now);
+      table.region[slot] = region;
+      domain.inFlight[region]++;
+    } else if (operation === Operation.flush) {
+      slot = this.#flush(queue, pair, table, share, window.namespace);
+    } else if (operation === Operation.writeZeroes) {
+      slot = submitWriteZeroes(pair, window.namespace, window.firstBlock + lba, entry[EntryWord.blocks], durable, this.now);
+    } else {
+      const words = this.#attachment.words;
+      slot = submitDeallocate(pair, window.namespace, window.firstBlock, words, this.#attachment.bytes / (RANGE_WORDS * 4), this.now);
     }
     // Not for a flush that joins another's command.
     if (pair.view !== undefined && (operation !== Operation.flush || slot === table.unrungFlush))
       pair.view.show(pair.words, pair.last, share, lba, entry[EntryWord.region], entry[EntryWord.offsetLow]);
-    table.queue[slot] = queue;
     table.asker[slot] = queue;
-    table.region[slot] = region;
-    const { words } = table;
-    const at = slot * REQUEST_WORDS;
-    words[at + RequestWord.tagLow] = entry[EntryWord.tagLow];
-    words[at + RequestWord.tagHigh] = entry[EntryWord.tagHigh];
-    words[at + RequestWord.cookie] = cookie;
-    words[at + RequestWord.generation] = lease.generation;
-    words[at + RequestWord.head] = head;
-    words[at + RequestWord.lbaLow] = entry[EntryWord.lbaLow];
-    words[at + RequestWord.lbaHigh] = entry[EntryWord.lbaHigh];
-    words[at + RequestWord.blocks] = blocks;
-    words[at + RequestWord.bytes] = bytes;
-    words[at + RequestWord.handle] = entry[EntryWord.region];
+    table.cookie[slot] = cookie;
     queue.tags.add(entry[EntryWord.tagLow], entry[EntryWord.tagHigh]);
     queue.count++;
     lease.inFlight++;
@@ -267,7 +242,7 @@ export class RequestPath implements CompletionSink {
    */
   #flush(queue: ClientQueue, pair: QueuePair, table: RequestTable, share: number, namespace: number): number {
     const leader = table.unrungFlush;
-    if (leader < 0 || table.queue[leader] !== queue || table.words[leader * REQUEST_WORDS + RequestWord.head] >>> 16 !== share) {
+    if (leader < 0 || table.waiting(leader) !== queue || table.entries[leader][EntryWord.head] >>> 16 !== share) {
       const slot = submitFlush(pair, namespace, this.now);
       table.unrungFlush = slot;
       return slot;
@@ -279,38 +254,13 @@ export class RequestPath implements CompletionSink {
     return slot;
   }
 
-  #refuse(queue: ClientQueue, cookie: number, code: number): void {
-    const entry = this.#entry;
-    const statistics = queue.owner.tenant.statistics;
+  #refuse(queue: ClientQueue, entry: Uint32Array, cookie: number, code: number): void {
+    const { statistics } = queue.owner.tenant;
     refusedValue(code, entry, this.#attachment, this.#value);
     if (!queue.dirty) this.dirty.push(queue);
-    queue.complete(
-      entry[EntryWord.tagLow],
-      entry[EntryWord.tagHigh],
-      cookie,
-      code,
-      refusedField(code),
-      0,
-      this.#value[0],
-      this.#value[1],
-      entry[EntryWord.generation],
-      0,
-    );
+    queue.complete(entry, cookie, code, refusedField(code), 0, this.#value[0], this.#value[1], 0);
     statistics.countRefused(code);
-    const head = entry[EntryWord.head];
-    const lba = entry[EntryWord.lbaLow] + entry[EntryWord.lbaHigh] * TWO_TO_32;
-    statistics.trace(
-      this.epoch + this.now,
-      queue.lease,
-      queue.queue,
-      head & 0xff,
-      head >>> 16,
-      lba,
-      entry[EntryWord.blocks],
-      entry[EntryWord.region],
-      code,
-      0,
-    );
+    statistics.trace(this.epoch + this.now, 0, queue.lease, queue.queue, entry, code);
   }
 
   #letGoOfMemory(table: RequestTable, slot: number, asker: ClientQueue): void {

@@ -1,36 +1,21 @@
 /**
- * Who asked for the command in each slot of a queue pair, and what it holds until it ends. Kept in one place, in flat arrays, with nothing that points
- * into client memory.
+ * The requests of a queue pair: in each slot the entry that was judged and whose command the device has, and who asked for it. In the engine's heap, with
+ * nothing that points into client memory.
  */
-import { Code } from '../../protocol/index.js';
+import { Code, ENTRY_WORDS } from '../../protocol/index.js';
 import type { ClientQueue } from './client-queue.js';
 
-/** Of each slot, words that only the answer needs; in one array, because that is what the hot path touches. */
-export const REQUEST_WORDS = 16;
-export const RequestWord = {
-  tagLow: 0,
-  tagHigh: 1,
-  cookie: 2,
-  generation: 3,
-  /** As in the entry: operation (7:0), share (31:16). */
-  head: 4,
-  lbaLow: 5,
-  lbaHigh: 6,
-  blocks: 7,
-  bytes: 8,
-  /** The region's handle. */
-  handle: 9,
-} as const;
-
 export class RequestTable {
-  /** The queue to answer on; undefined once the request was answered otherwise (abandoned) and only its memory is still held. */
-  readonly queue: (ClientQueue | undefined)[];
-  /** The queue that asked, for accounting. */
+  /** Of each slot its entry, copied from the client's ring to where it stays until it is answered. Of a free slot whatever was there before. */
+  readonly entries: readonly Uint32Array[];
+  /** The queue that asked, until the device is done with the command; undefined of a free slot. */
   readonly asker: (ClientQueue | undefined)[];
+  /** 1 once the request was given up: it was answered, and only its memory is still held. */
+  readonly abandoned: Uint8Array;
+  /** What comes back with the answer, for the other side of the ring. */
+  readonly cookie: Int32Array;
   /** Region slot in the domain of the asker's lease, or -1. */
   readonly region: Int32Array;
-  /** {@link RequestWord} of slot s from `s * REQUEST_WORDS` on. */
-  readonly words: Uint32Array;
   /**
    * Flushes that wait for the same command: the next slot of the chain, or -1. A follower's slot is claimed and has no command of its own.
    */
@@ -43,11 +28,18 @@ export class RequestTable {
   readonly timedOut: Uint8Array;
 
   constructor(capacity: number) {
-    this.queue = Array.from({ length: capacity }, () => undefined);
+    const words = new ArrayBuffer(capacity * ENTRY_WORDS * 4);
+    this.entries = Array.from({ length: capacity }, (_, slot) => new Uint32Array(words, slot * ENTRY_WORDS * 4, ENTRY_WORDS));
     this.asker = Array.from({ length: capacity }, () => undefined);
+    this.abandoned = new Uint8Array(capacity);
+    this.cookie = new Int32Array(capacity);
     this.region = new Int32Array(capacity).fill(-1);
-    this.words = new Uint32Array(capacity * REQUEST_WORDS);
     this.follower = new Int32Array(capacity).fill(-1);
     this.timedOut = new Uint8Array(capacity);
+  }
+
+  /** The queue that waits for an answer to the request in `slot`; undefined when there is no request, or it was answered otherwise. */
+  waiting(slot: number): ClientQueue | undefined {
+    return this.abandoned[slot] === 1 ? undefined : this.asker[slot];
   }
 }

@@ -17,6 +17,8 @@ const WINDOW = 512;
 const MIN_SHARE = 8;
 /** Requests that one turn takes of a queue: their answers are on their way while the next ones are worked on. */
 const TURN_REQUESTS = 128;
+/** Reading ahead pays from so many requests on. */
+const PREFETCH_REQUESTS = 4;
 /** Turns without a request after which a queue is no longer polled. */
 const IDLE_TURNS = 64;
 
@@ -129,6 +131,7 @@ export class Scheduler {
     }
     const end = Math.min(available, TURN_REQUESTS);
     let taken = 0;
+    if (end >= PREFETCH_REQUESTS) queue.prefetch(end);
     while (taken < end && tenant.deficit > 0 && tenant.inFlight < most) {
       const pair = queue.pair;
       if (pair !== undefined && pair.room === 0) break;

@@ -76,11 +76,11 @@ export class Watchdog {
     for (let slot = 0; slot < pair.capacity; slot++) {
       if (pair.inFlight[slot] !== 1 || now - pair.submittedAt[slot] < this.#timeout) continue;
       // An own queue is deleted with all that its lease gave up; that may be under way just now, and is nobody else's business.
-      if (table.queue[slot] === undefined && table.asker[slot]?.owner.kind !== 'own') given++;
+      if (table.abandoned[slot] === 1 && table.asker[slot]?.owner.kind !== 'own') given++;
       if (table.timedOut[slot] === 1) continue;
       table.timedOut[slot] = 1;
       // One that its client gave up, by a reset or an end, counts like one that was waited for.
-      if (table.queue[slot] === undefined) table.asker[slot]?.owner.strike(now);
+      if (table.abandoned[slot] === 1) table.asker[slot]?.owner.strike(now);
       else this.#start('timeout', this.#climb(pair, slot));
     }
     if (given > pair.capacity * MAX_GIVEN_UP && !pair.closed) {
@@ -90,10 +90,10 @@ export class Watchdog {
 
   *#climb(pair: QueuePair, slot: number): Task<void> {
     const table = this.#path.tables.get(pair);
-    const queue = table?.queue[slot];
+    const queue = table?.waiting(slot);
     if (table === undefined || queue === undefined) return;
     const identifier = pair.commandId(slot);
-    const stuck = (): boolean => this.#path.tables.get(pair) === table && table.queue[slot] === queue && pair.commandId(slot) === identifier;
+    const stuck = (): boolean => this.#path.tables.get(pair) === table && table.waiting(slot) === queue && pair.commandId(slot) === identifier;
     const lease = queue.owner;
     this.#post.log('warn', 'a command does not end: abort', { tenant: lease.tenant.name, lease: lease.handle, pair: pair.id });
     try {

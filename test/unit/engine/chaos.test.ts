@@ -398,11 +398,11 @@ class Chaos {
       for (let slot = 0; slot < pair.capacity; slot++) {
         const asker = table.asker[slot];
         if (asker === undefined) {
-          if (table.queue[slot] !== undefined || table.region[slot] !== -1) throw new Error(`slot ${slot} is free and holds something`);
+          if (table.abandoned[slot] !== 0 || table.region[slot] !== -1) throw new Error(`slot ${slot} is free and holds something`);
           continue;
         }
         taken++;
-        const queue = table.queue[slot];
+        const queue = table.waiting(slot);
         if (queue === undefined) more(abandoned, asker.owner);
         else more(waiting, queue);
         if (table.region[slot] >= 0) {
@@ -453,7 +453,10 @@ class Chaos {
       // Time for two looks at the controller: it may be sick without anybody knowing yet.
       if (turn % 300 === 0 && turn <= 600) world.skew += 1_100;
       // Few commands that were given up on the shared queue pair, of leases that go on, are held until there is a reset anyway.
-      if (turn % 1_200 === 0 && [...engine.path.tables.values()].every(({ queue }) => queue.every((one) => one === undefined))) {
+      if (
+        turn % 1_200 === 0 &&
+        [...engine.path.tables.values()].every((table) => table.asker.every((_, slot) => table.waiting(slot) === undefined))
+      ) {
         this.start(undefined, 'resetController', world.methods.resetController('held commands'), () => {});
       }
       for (const actor of this.actors) for (const queue of actor.queues) this.take(actor, queue);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { COMPLETION_WORDS, CompletionRing, ENTRY_WORDS, RequestRing } from '../../../src/protocol/index.js';
+import { COMPLETION_WORDS, CompletionRing, CompletionWord, ENTRY_WORDS, RequestRing } from '../../../src/protocol/index.js';
 import { DeviceDomain } from '../../../src/hw/dma/index.js';
 import { Channel, createChannelMemory } from '../../../src/server/engine/channel.js';
 import { ClientQueue } from '../../../src/server/engine/client-queue.js';
@@ -77,12 +77,12 @@ describe('a queue between two threads', () => {
     const entry = new Uint32Array(ENTRY_WORDS);
     expect(queue.take(entry)).toBe(42);
     expect([...entry]).toEqual([...words]);
-    queue.complete(1, 2, 42, 0, 0, 0, 0, 0, 9, 4096);
+    queue.complete(entry, 42, 0, 0, 0, 0, 0, 4096);
     const completion = new Uint32Array(COMPLETION_WORDS);
     expect(channel.take(completion, 0)).toBe(-1);
     queue.publishCompletions();
     expect(channel.take(completion, 0)).toBe(42);
-    expect([...completion]).toEqual([1, 2, 0, 0, 0, 0, 9, 4096]);
+    expect([...completion]).toEqual([6, 9, 0, 0, 0, 0, 3, 4096]);
     expect(channel.take(completion, 0)).toBe(-1);
   });
 
@@ -105,7 +105,7 @@ describe('a queue between two threads', () => {
     expect(() => channel.push(words, 0, 2)).toThrow(RangeError);
     channel.commit();
     queue.take(words);
-    queue.complete(0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    queue.complete(words, 0, 0, 0, 0, 0, 0, 0);
     queue.publishCompletions();
     expect(channel.room()).toBe(0);
     channel.take(new Uint32Array(COMPLETION_WORDS), 0);
@@ -132,7 +132,7 @@ describe('a queue between two threads', () => {
     for (let index = 0; index < 2; index++) {
       expect(queue.available()).toBe(2 - index);
       queue.take(entry);
-      queue.complete(0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+      queue.complete(entry, 0, 0, 0, 0, 0, 0, 0);
     }
     Atomics.store(indices, RequestRing.requestTail, 4);
     expect(queue.available()).toBe(0);
@@ -150,11 +150,11 @@ describe('a queue between two threads', () => {
       channel.commit();
       expect(queue.available()).toBe(1);
       expect(queue.take(entry)).toBe(round);
-      queue.complete(round, 0, round, 0, 0, 0, 0, 0, 0, 0);
+      queue.complete(entry, round, 0, 0, 0, 0, 0, 0);
       queue.publishHead();
       queue.publishCompletions();
       expect(channel.take(completion, 0)).toBe(round);
-      expect(completion[0]).toBe(round);
+      expect(completion[CompletionWord.tagLow]).toBe(round);
     }
     expect(new Int32Array(memory.completions)[CompletionRing.requestHead]).toBe(1000);
   });

@@ -154,16 +154,13 @@ export class RawController {
   /** Writes a descriptor into the ring, and does not tell the device. Returns its slot. */
   write(pair: QueuePair, command: RawCommand): number {
     const slot = pair.claim();
-    const at = pair.begin(slot, command.opcode, command.namespace ?? 0);
+    const at = pair.begin(slot, command.opcode, command.namespace ?? 0, command.cdw10, command.cdw11, command.cdw12);
     this.#tails.set(pair, (at / SUBMISSION_WORDS + 1) % QUEUE_ENTRIES);
     const { prp1 = 0, prp2 = 0 } = command;
     pair.words[at + Sqe.prp1Low] = prp1 % TWO_TO_32;
     pair.words[at + Sqe.prp1High] = prp1 / TWO_TO_32;
     pair.words[at + Sqe.prp2Low] = prp2 % TWO_TO_32;
     pair.words[at + Sqe.prp2High] = prp2 / TWO_TO_32;
-    pair.words[at + Sqe.cdw10] = command.cdw10 ?? 0;
-    pair.words[at + Sqe.cdw11] = command.cdw11 ?? 0;
-    pair.words[at + Sqe.cdw12] = command.cdw12 ?? 0;
     pair.submit(slot, 0);
     return slot;
   }
