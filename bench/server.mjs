@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../dist/program/ringwarden.js', import.meta.url));
 const SHARE_MIB = 16;
 const LEAST_MIB = 1024;
 /** Of /proc/PID/stat: clock ticks in a second. */

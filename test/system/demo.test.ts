@@ -9,7 +9,7 @@ import { CATALOGUE } from '../../src/cli/demo/catalogue.js';
 import type { MediatedWorld } from '../../src/cli/demo/mediated/world.js';
 import { type Attack, harmless, notApplicable, refused } from '../../src/cli/demo/types.js';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../dist/program/ringwarden.js', import.meta.url));
 /** The compiled demonstration: its server is the compiled server beside it. */
 const built = async <Module>(path: string): Promise<Module> =>
   (await import(new URL(`../../dist/cli/demo/${path}.js`, import.meta.url).href)) as Module;

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { shm } from '../../native/shm.js';
 import type { PreparedBacking } from '../backing.js';
+import { programFile } from '../program-file.js';
 import { HardwareError } from '../task.js';
 import { SyncService } from './durability.js';
 import type { EmulatedHandle } from './handle.js';
@@ -87,11 +88,8 @@ async function startThread(handle: EmulatedHandle, shared: Shared): Promise<Runn
   return { ended, stop };
 }
 
-/** The compiled thread: beside this file, or in the build when this file runs from the sources, as in the tests. */
 function threadFile(): URL {
-  const beside = new URL('./thread.js', import.meta.url);
-  const built = new URL('../../../dist/hw/emulated/thread.js', import.meta.url);
-  const found = [beside, built].find((file) => existsSync(file));
-  if (found === undefined) throw new HardwareError('absent', 'the device thread is not built: run "npm run build"');
-  return found;
+  const file = programFile('device-thread');
+  if (!existsSync(file)) throw new HardwareError('absent', 'the device thread is not built: run "npm run build"');
+  return file;
 }

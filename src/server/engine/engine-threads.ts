@@ -3,11 +3,12 @@
  * its engine. Nothing else is imported here: this is called before the rest of the server is loaded.
  */
 import { Worker } from 'node:worker_threads';
+import { programFile } from '../../hw/program-file.js';
 
 let spare: Worker | undefined;
 
 function startThread(): Worker {
-  return new Worker(new URL('./thread.js', import.meta.url), { name: 'engine' });
+  return new Worker(programFile('engine-thread'), { name: 'engine' });
 }
 
 /** Starts the thread of the first engine. It does not keep the process alive. */

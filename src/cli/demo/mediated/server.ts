@@ -6,6 +6,7 @@ import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { programFile } from '../../../hw/program-file.js';
 import { CliError } from '../../failure.js';
 import type { BackingKind } from '../raw/world.js';
 import { BLOCK_BYTES, type Disk, Windows } from './disk.js';
@@ -93,7 +94,7 @@ export class DemoServer {
     writeFileSync(file, JSON.stringify(configuration(backing, disk, tokens), undefined, 2), { mode: 0o600 });
     const log = join(folder, 'server.log');
     const stderr = openSync(log, 'w', 0o600);
-    const main = fileURLToPath(new URL('../../main.js', import.meta.url));
+    const main = fileURLToPath(programFile('ringwarden'));
     const args = [main, 'serve', '--config', file, '--output', 'json', '--log-level', 'info'];
     // It ends with this process, whatever happens to it; where setpriv(1) is not there, only in order.
     const guard = isInstalled('setpriv') ? ['setpriv', '--pdeathsig', 'TERM', '--'] : [];
