@@ -40,7 +40,16 @@ function memoryOf(bytes, address, buffer = new ArrayBuffer(0)) {
 function sliceOf(bytes, address) {
   const buffer = new ArrayBuffer(bytes);
   const memory = memoryOf(bytes, address, buffer);
-  return { bytes, memory, offset: 0, busLow: address, busHigh: 0, u8: new Uint8Array(buffer), u32: new Uint32Array(buffer) };
+  return {
+    bytes,
+    memory,
+    offset: 0,
+    busLow: address,
+    busHigh: 0,
+    u8: new Uint8Array(buffer),
+    u32: new Uint32Array(buffer),
+    u64: new BigUint64Array(buffer),
+  };
 }
 
 /** A queue pair, and what a device would do with it: `complete` ends every command that was rung. */

@@ -23,6 +23,21 @@ export function copyEntry(to: Uint32Array, at: number, from: Uint32Array, start:
   to[at + 15] = from[start + 15];
 }
 
+/**
+ * The same in 64-bit halves, eight of them, where both sides have them: from half `start` to half `at`. V8 makes no BigInt of what is only moved, and it
+ * costs less than half as much.
+ */
+export function copyEntryHalves(to: BigUint64Array, at: number, from: BigUint64Array, start: number): void {
+  to[at] = from[start];
+  to[at + 1] = from[start + 1];
+  to[at + 2] = from[start + 2];
+  to[at + 3] = from[start + 3];
+  to[at + 4] = from[start + 4];
+  to[at + 5] = from[start + 5];
+  to[at + 6] = from[start + 6];
+  to[at + 7] = from[start + 7];
+}
+
 /** Copies the 8 words of a completion from `from[start]` to `to[at]`. */
 export function copyCompletion(to: Uint32Array, at: number, from: Uint32Array, start: number): void {
   to[at] = from[start];

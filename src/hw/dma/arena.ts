@@ -23,6 +23,7 @@ export interface DmaSlice {
   readonly busHigh: number;
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
+  readonly u64: BigUint64Array;
 }
 
 interface Chunk {
@@ -102,7 +103,8 @@ export function sliceOf(memory: DmaMemory, offset: number, bytes: number): DmaSl
   const address = new Uint32Array(2);
   writeAddress(memory, offset, address, 0);
   const u8 = new Uint8Array(memory.buffer, offset, bytes);
-  return { bytes, memory, offset, busLow: address[0], busHigh: address[1], u8, u32: new Uint32Array(memory.buffer, offset, bytes / 4) };
+  const u32 = new Uint32Array(memory.buffer, offset, bytes / 4);
+  return { bytes, memory, offset, busLow: address[0], busHigh: address[1], u8, u32, u64: new BigUint64Array(memory.buffer, offset, bytes / 8) };
 }
 
 /** First page of a run of `pages` free ones, or -1. */

@@ -8,9 +8,11 @@ const FIRST_SLOTS = 16;
 const FIRST_PAGES = 256;
 
 export class PageTable {
-  /** Two words for each page, low and high. Replaced when it grows; read it through the table. */
-  words = new Uint32Array(2 * FIRST_PAGES);
-  /** Of each slot two numbers: its first page in `words`, and how many there are; 0 pages while the slot is free. Replaced likewise. */
+  /** The bus address of each page. Replaced when it grows; read it through the table. */
+  addresses = new BigUint64Array(FIRST_PAGES);
+  /** The same memory as two words for each page, low and high. */
+  words = new Uint32Array(this.addresses.buffer);
+  /** Of each slot two numbers: its first page in `addresses`, and how many there are; 0 pages while the slot is free. Replaced likewise. */
   spans = new Int32Array(2 * FIRST_SLOTS);
   /** Pages of all slots, and where the next ones go: what a slot leaves free is used again when the table is full. */
   #used = 0;
@@ -27,7 +29,7 @@ export class PageTable {
   add(slot: number, memory: DmaMemory): void {
     const pages = memory.pageLow.length;
     if (2 * slot >= this.spans.length) this.#growSpans(slot + 1);
-    if (this.#end + pages > this.words.length / 2) this.#compact(pages);
+    if (this.#end + pages > this.addresses.length) this.#compact(pages);
     for (let page = 0, word = 2 * this.#end; page < pages; page++, word += 2) {
       this.words[word] = memory.pageLow[page];
       this.words[word + 1] = memory.pageHigh[page];
@@ -47,15 +49,16 @@ export class PageTable {
 
   /** Moves all spans to the front of a table that holds `more` pages beside them, with room for as many again. */
   #compact(more: number): void {
-    const words = new Uint32Array(2 * Math.max(FIRST_PAGES, 2 * (this.#used + more)));
+    const addresses = new BigUint64Array(Math.max(FIRST_PAGES, 2 * (this.#used + more)));
     this.#end = 0;
     for (let span = 0; span < this.spans.length; span += 2) {
       const [first, pages] = [this.spans[span], this.spans[span + 1]];
-      words.set(this.words.subarray(2 * first, 2 * (first + pages)), 2 * this.#end);
+      addresses.set(this.addresses.subarray(first, first + pages), this.#end);
       this.spans[span] = this.#end;
       this.#end += pages;
     }
-    this.words = words;
+    this.addresses = addresses;
+    this.words = new Uint32Array(addresses.buffer);
   }
 
   #growSpans(slots: number): void {

@@ -34,11 +34,11 @@ export function writeTableAddress(table: PageTable, slot: number, offset: Region
   into[at + 1] = table.words[word + 1];
 }
 
-/** Writes the bus addresses of `count` whole pages of the memory in `slot` from page number `first`, two words each, from `at` on. */
-export function writePageAddresses(table: PageTable, slot: number, first: number, count: number, into: Uint32Array, at: number): void {
-  const { words } = table;
-  const start = 2 * pageIn(table, slot, first, count);
-  for (let word = 0; word < 2 * count; word++) into[at + word] = words[start + word];
+/** Writes the bus addresses of `count` whole pages of the memory in `slot` from page number `first`, 64 bits each, from `at` on. */
+export function writePageAddresses(table: PageTable, slot: number, first: number, count: number, into: BigUint64Array, at: number): void {
+  const { addresses } = table;
+  const start = pageIn(table, slot, first, count);
+  for (let page = 0; page < count; page++) into[at + page] = addresses[start + page];
 }
 
 /** The number in the table of page `first` of the memory in `slot`; it and the `count` - 1 after it belong to that memory. */

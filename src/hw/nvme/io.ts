@@ -24,7 +24,7 @@ export function submitTransfer(
 ): number {
   const slot = pair.claim();
   const at = pair.begin(slot, opcode, namespace, lba, lba / TWO_TO_32, (blocks - 1) | (forceUnitAccess ? FORCE_UNIT_ACCESS : 0));
-  writePrps(pair.words, at, table, region, offset, bytes, pair.memory.lists, slot);
+  writePrps(pair, at, slot, table, region, offset, bytes);
   pair.submit(slot, now);
   return slot;
 }

@@ -48,6 +48,7 @@ export class QueuePair {
   readonly #submissionDoorbell: number;
   readonly #completionDoorbell: number;
   readonly #words: Uint32Array;
+  readonly #halves: BigUint64Array;
   readonly #completions: Int32Array;
   readonly #slotBits: number;
   readonly #sequence: Uint16Array;
@@ -74,6 +75,7 @@ export class QueuePair {
     this.#submissionDoorbell = submissionDoorbell(id, stride);
     this.#completionDoorbell = completionDoorbell(id, stride);
     this.#words = memory.submission.u32;
+    this.#halves = memory.submission.u64;
     this.#completions = new Int32Array(memory.completion.memory.buffer, memory.completion.offset, entries * COMPLETION_WORDS);
     this.#slotBits = Math.ceil(Math.log2(entries));
     this.#sequence = new Uint16Array(this.capacity);
@@ -96,6 +98,11 @@ export class QueuePair {
   /** The submission queue's words, for whoever fills in a claimed command. */
   get words(): Uint32Array {
     return this.#words;
+  }
+
+  /** The same memory in 64-bit halves. */
+  get halves(): BigUint64Array {
+    return this.#halves;
   }
 
   /** Its memory was given back: the pair reaches neither memory nor registers any more. */
@@ -130,23 +137,20 @@ export class QueuePair {
    */
   begin(slot: number, opcode: number, namespace: number, cdw10 = 0, cdw11 = 0, cdw12 = 0): number {
     const at = this.#tail * SUBMISSION_WORDS;
+    const half = this.#tail * (SUBMISSION_WORDS / 2);
     const words = this.#words;
+    const halves = this.#halves;
     words[at] = opcode | ((slot | (this.#sequence[slot] << this.#slotBits)) << 16);
     words[at + Sqe.nsid] = namespace;
-    words[at + 2] = 0;
-    words[at + 3] = 0;
-    words[at + 4] = 0;
-    words[at + 5] = 0;
-    words[at + Sqe.prp1Low] = 0;
-    words[at + Sqe.prp1High] = 0;
-    words[at + Sqe.prp2Low] = 0;
-    words[at + Sqe.prp2High] = 0;
+    halves[half + 1] = 0n;
+    halves[half + 2] = 0n;
+    halves[half + Sqe.prp1Low / 2] = 0n;
+    halves[half + Sqe.prp2Low / 2] = 0n;
     words[at + Sqe.cdw10] = cdw10;
     words[at + Sqe.cdw11] = cdw11;
+    halves[half + Sqe.cdw12 / 2] = 0n;
+    halves[half + 7] = 0n;
     words[at + Sqe.cdw12] = cdw12;
-    words[at + 13] = 0;
-    words[at + 14] = 0;
-    words[at + 15] = 0;
     return at;
   }
 

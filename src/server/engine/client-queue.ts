@@ -11,7 +11,7 @@ import {
   MAX_RING_ENTRIES,
   RING_HEADER_WORDS,
   RequestRing,
-  copyEntry,
+  copyEntryHalves,
 } from '../../protocol/index.js';
 import { TagSet, type LeaseState } from '../../validator/index.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
@@ -22,6 +22,8 @@ import type { Lease } from './lease.js';
 import type { SharedRings } from './shared-rings.js';
 
 const PAGE_SHIFT = 12;
+const RING_HEADER_HALVES = RING_HEADER_WORDS / 2;
+const ENTRY_HALVES = ENTRY_WORDS / 2;
 
 /** Where a queue that is gone writes: its rings may be somebody else's, or nobody's. */
 const NOWHERE = createChannelMemory(MAX_RING_ENTRIES);
@@ -53,6 +55,7 @@ export class ClientQueue implements LeaseState {
   /** Rings that a client has mapped; undefined where the main thread is at the other end. */
   shared: SharedRings | undefined;
   #requests: Uint32Array;
+  #requestHalves: BigUint64Array;
   #requestIndices: Int32Array;
   #completions: Uint32Array;
   #completionIndices: Int32Array;
@@ -73,6 +76,7 @@ export class ClientQueue implements LeaseState {
     this.tags = new TagSet(memory.entries, tagSeed);
     this.regions = owner.domain.all;
     this.#requests = new Uint32Array(memory.requests);
+    this.#requestHalves = new BigUint64Array(memory.requests);
     this.#requestIndices = new Int32Array(memory.requests);
     this.#completions = new Uint32Array(memory.completions);
     this.#completionIndices = new Int32Array(memory.completions);
@@ -112,11 +116,10 @@ export class ClientQueue implements LeaseState {
     return waiting < free ? waiting : free;
   }
 
-  /** Copies the next request into `entry`, once, and returns its cookie. Only when `available()` > 0. */
-  take(entry: Uint32Array): number {
+  /** Copies the next request, once, to `entries` from half `at` on (eight 64-bit halves), and returns its cookie. Only when `available()` > 0. */
+  take(entries: BigUint64Array, at: number): number {
     const slot = this.#head & this.#mask;
-    const from = RING_HEADER_WORDS + slot * ENTRY_WORDS;
-    copyEntry(entry, 0, this.#requests, from);
+    copyEntryHalves(entries, at, this.#requestHalves, RING_HEADER_HALVES + slot * ENTRY_HALVES);
     this.#head = (this.#head + 1) | 0;
     return this.#requestCookies[slot];
   }
@@ -207,6 +210,7 @@ export class ClientQueue implements LeaseState {
 
   #use(memory: ChannelMemory): void {
     this.#requests = new Uint32Array(memory.requests);
+    this.#requestHalves = new BigUint64Array(memory.requests);
     this.#requestIndices = new Int32Array(memory.requests);
     this.#completions = new Uint32Array(memory.completions);
     this.#completionIndices = new Int32Array(memory.completions);

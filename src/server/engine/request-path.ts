@@ -8,10 +8,11 @@ import { admit, attachmentToFetch, refusedField, refusedValue } from '../../vali
 import { NvmOpcode, Status, submitDeallocate, submitFlush, submitTransfer, submitWriteZeroes } from '../../hw/nvme/index.js';
 import type { CompletionSink, QueuePair } from '../../hw/nvme/index.js';
 import type { ClientQueue } from './client-queue.js';
-import type { RequestTable } from './request-table.js';
+import { RequestTable } from './request-table.js';
 
 const TWO_TO_32 = 0x1_0000_0000;
 const RANGE_WORDS = 4;
+const ENTRY_HALVES = ENTRY_WORDS / 2;
 
 /** Of each operation: whether the device moves data, and whether it writes the region. */
 const MOVES = Uint8Array.from(OPERATIONS, ({ data }) => (data === Direction.none ? 0 : 1));
@@ -41,7 +42,7 @@ export class RequestPath implements CompletionSink {
   #pair: QueuePair | undefined;
   #table: RequestTable | undefined;
   /** For the entry of a queue that has no pair: it can only be refused. */
-  readonly #nowhere = new Uint32Array(ENTRY_WORDS);
+  readonly #nowhere = new RequestTable(1);
   readonly #attachment = { words: new Uint32Array(1024), bytes: 0 };
   readonly #attachmentBytes = new Uint8Array(this.#attachment.words.buffer);
   readonly #value = new Uint32Array(2);
@@ -58,8 +59,10 @@ export class RequestPath implements CompletionSink {
   takeOne(queue: ClientQueue): number {
     const { pair, owner: lease } = queue;
     const table = pair && this.#tableOf(pair);
-    const entry = table === undefined ? this.#nowhere : table.entries[(pair as QueuePair).next];
-    const cookie = queue.take(entry);
+    const slot = pair === undefined ? 0 : pair.next;
+    const { entries, halves } = table ?? this.#nowhere;
+    const entry = entries[slot];
+    const cookie = queue.take(halves, slot * ENTRY_HALVES);
     this.#attachment.bytes = 0;
     if (ATTACHES[entry[EntryWord.head] & 0xff] === 1) this.#fetchAttachment(queue, entry);
     const code = admit(entry, this.#attachment, lease.grant, queue);

@@ -8,6 +8,8 @@ import type { ClientQueue } from './client-queue.js';
 export class RequestTable {
   /** Of each slot its entry, copied from the client's ring to where it stays until it is answered. Of a free slot whatever was there before. */
   readonly entries: readonly Uint32Array[];
+  /** The same memory as 64-bit halves, eight of each slot. */
+  readonly halves: BigUint64Array;
   /** The queue that asked, until the device is done with the command; undefined of a free slot. */
   readonly asker: (ClientQueue | undefined)[];
   /** 1 once the request was given up: it was answered, and only its memory is still held. */
@@ -29,6 +31,7 @@ export class RequestTable {
 
   constructor(capacity: number) {
     const words = new ArrayBuffer(capacity * ENTRY_WORDS * 4);
+    this.halves = new BigUint64Array(words);
     this.entries = Array.from({ length: capacity }, (_, slot) => new Uint32Array(words, slot * ENTRY_WORDS * 4, ENTRY_WORDS));
     this.asker = Array.from({ length: capacity }, () => undefined);
     this.abandoned = new Uint8Array(capacity);

@@ -1,6 +1,6 @@
 /** Memory as a program with raw access has it: a file that is pinned and on the bus, and whose bus addresses the program knows. */
 import type { Backing, DmaMemory } from '../../../hw/backing.js';
-import { createMemoryFile, type DmaSlice } from '../../../hw/dma/index.js';
+import { createMemoryFile, sliceOf, type DmaSlice } from '../../../hw/dma/index.js';
 import type { Task } from '../../../hw/task.js';
 import { shm } from '../../../native/shm.js';
 
@@ -52,11 +52,8 @@ export class RawMemory {
   takeSlice(pages: number): DmaSlice {
     const offset = this.take(pages);
     const bytes = pages * PAGE_BYTES;
-    const address = this.address(offset);
-    const u8 = new Uint8Array(this.#memory.buffer, offset, bytes);
-    u8.fill(0);
-    const u32 = new Uint32Array(this.#memory.buffer, offset, bytes / 4);
-    return { bytes, memory: this.#memory, offset, busLow: address % TWO_TO_32, busHigh: Math.floor(address / TWO_TO_32), u8, u32 };
+    new Uint8Array(this.#memory.buffer, offset, bytes).fill(0);
+    return sliceOf(this.#memory, offset, bytes);
   }
 
   /** Only after the backing was disposed of. */
