@@ -66,6 +66,22 @@ Napi::Value CloseElsewhereOf(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), CloseElsewhere(&fd, 1, owner));
 }
 
+// Whether something was sent that nobody has received. Descriptors that are only looked at stay where they are.
+bool HoldsData(int fd) {
+  char byte;
+  return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+Napi::Value CloseConnection(const Napi::CallbackInfo& info) {
+  const int fd = Descriptor(info, 0);
+  const bool shared = Flag(info, 1, "shared");
+  // Nothing can be sent to it after this (unix(7)), so what is not there now never will be.
+  if (!shared) shutdown(fd, SHUT_RD);
+  if (HoldsData(fd)) CloseElsewhere(&fd, 1, PeerOf(fd));
+  else if (close(fd) != 0 && errno == EBADF) Fail(info.Env(), "close");
+  return info.Env().Undefined();
+}
+
 Napi::Value CanCloseElsewhere(const Napi::CallbackInfo& info) {
   const uint32_t owner = static_cast<uint32_t>(Whole(info, 0, "owner", 0, UINT32_MAX));
   Closers& all = All();
@@ -118,6 +134,7 @@ uint32_t PeerOf(int fd) {
 
 void RegisterClosers(Napi::Object exports) {
   Export<CloseElsewhereOf>(exports, "closeElsewhere");
+  Export<CloseConnection>(exports, "closeConnection");
   Export<CanCloseElsewhere>(exports, "canCloseElsewhere");
 }
 

@@ -108,6 +108,11 @@ export interface Shm {
    * of that owner, or 256 in all, hang; what waits is closed when one of that owner's is back.
    */
   closeElsewhere(fd: number, owner: number): boolean;
+  /**
+   * Closes a connected Unix socket, elsewhere if something was sent to it that nobody received: descriptors may be with it. `shared`: the caller knows that another
+   * descriptor of the same connection is in use, which goes on.
+   */
+  closeConnection(fd: number, shared: boolean): void;
   /** Whether closeElsewhere would begin at once for this owner. Where not, nothing more should be received of it. */
   canCloseElsewhere(owner: number): boolean;
 }

@@ -12,13 +12,10 @@ export class Doorbell {
   readonly fd: number;
   readonly #epoll: number;
   readonly #onClosed: () => void;
-  /** The user at the other end. */
-  readonly #owner: number;
   #closed = false;
 
   /** Takes the descriptor over. Its events come from `epoll` with the descriptor as their number, once for each time that something arrives. */
   constructor(fd: number, epoll: number, onClosed: () => void) {
-    this.#owner = shm().peerCredentials(fd).uid;
     shm().epollControl(epoll, 'add', fd, Epoll.in | Epoll.edge, fd);
     this.fd = fd;
     this.#epoll = epoll;
@@ -53,7 +50,7 @@ export class Doorbell {
     this.#closed = true;
     shm().epollControl(this.#epoll, 'delete', this.fd, 0, 0);
     // With it goes what the client sent and nobody received, and that may be anything.
-    shm().closeElsewhere(this.fd, this.#owner);
+    shm().closeConnection(this.fd, false);
     this.#onClosed();
   }
 }

@@ -74,7 +74,7 @@ function keyOf(fd: number): string {
   return `${major.toString(16)}:${minor.toString(16)}/${ino}`;
 }
 
-const LINE = /^([0-9a-f]+)-([0-9a-f]+) (\S+) [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)$/;
+const LINE = /^([0-9a-f]+)-([0-9a-f]+) (\S+) [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*?)(?: \(deleted\))?$/;
 
 /** Mappings of memory files in a process. @throws Error of the system when there is no such process, or it may not be looked into. */
 export async function readMappings(pid: number): Promise<ProcessMapping[]> {

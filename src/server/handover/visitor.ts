@@ -37,6 +37,7 @@ export class Visitor implements Visit {
   #passed: number[] = [];
   #deadline: NodeJS.Timeout | undefined;
   #look: NodeJS.Timeout | undefined;
+  #kept = false;
   #ended = false;
 
   /** Takes the connection over. `onEnd` is called once it is given up. */
@@ -65,6 +66,7 @@ export class Visitor implements Visit {
   keep(): number {
     // Its number may be another's by now.
     if (this.#ended) throw new Error('the connection has ended');
+    this.#kept = true;
     return shm().duplicate(this.#connection);
   }
 
@@ -80,7 +82,7 @@ export class Visitor implements Visit {
     clearTimeout(this.#deadline);
     clearTimeout(this.#look);
     for (const fd of this.#passed.splice(0)) shm().closeElsewhere(fd, this.uid);
-    shm().closeElsewhere(this.#connection, this.uid);
+    shm().closeConnection(this.#connection, this.#kept);
     this.#onEnd();
   }
 

@@ -60,6 +60,7 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   signalEnd: [whole(4096)],
   signalCounters: [whole(4096)],
   closeElsewhere: [whole(event), whole(0)],
+  closeConnection: [whole(event), { kind: 'flag', good: true }],
   canCloseElsewhere: [whole(0)],
   refuseDescriptors: [whole(left)],
 };

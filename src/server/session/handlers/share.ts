@@ -36,7 +36,7 @@ async function giveRings(session: Session, lease: SessionLease, queue: SessionQu
     queue.files = files;
     await lease.engine.shareQueue(lease.handle, queue.index, { requests: files.requests, completions: files.completions, doorbell });
   } catch (error) {
-    shm().closeElsewhere(doorbell, visit.recipient.uid);
+    shm().closeConnection(doorbell, true);
     queue.files = undefined;
     files?.revoke(true);
     throw error;
