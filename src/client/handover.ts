@@ -32,13 +32,22 @@ export async function fetchDescriptors(context: string, { ticket, path }: Ticket
     throw handoverFailed(context, `cannot connect to ${path} (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`, cause);
   }
   try {
-    if (pass === undefined) native.send(connection, ticket, 0, ticket.length);
-    else native.sendDescriptors(connection, ticket, [pass]);
+    send(connection, ticket, pass);
     const descriptors = await receive(context, connection, count);
     return { descriptors, connection };
   } catch (error) {
     native.close(connection);
     throw error;
+  }
+}
+
+function send(connection: number, ticket: Uint8Array, pass: number | undefined): void {
+  try {
+    if (pass === undefined) shm().send(connection, ticket, 0, ticket.length);
+    else shm().sendDescriptors(connection, ticket, [pass]);
+  } catch (error) {
+    // A server that takes nothing of this user says so before it has heard anything; what it said can still be read.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
   }
 }
 
