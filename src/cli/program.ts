@@ -7,6 +7,7 @@ import { copyCommand } from './copy.js';
 import { demoCommand } from './demo/index.js';
 import { Exit } from './failure.js';
 import { listCommand, showCommand } from './list.js';
+import { mappingsCommand } from './mappings.js';
 import { printFailure } from './output.js';
 import { serveCommand } from './serve.js';
 import { tokenCommand } from './token.js';
@@ -30,6 +31,7 @@ function createProgram(): Command {
     traceCommand(),
     refusalsCommand(),
     inspectCommand(),
+    mappingsCommand(),
     resetCommand(),
     reloadCommand(),
     configCommand(),

@@ -8,10 +8,13 @@ import {
   type OperationName,
   type QueueInfo,
   type RegionInfo,
+  type RingInfo,
   RING_VERSION,
   type SessionLimits,
   type ShareInfo,
   TICKET_BYTES,
+  type VectorInfo,
+  type ViewInfo,
 } from '../protocol/index.js';
 import { malformed } from './errors.js';
 import { bytes, type Fields, flag, list, map, oneOf, positive, text, whole } from './shapes.js';
@@ -148,3 +151,24 @@ export function readTicket(answer: Fields): Ticket {
   // A view of the message, whose memory is used again.
   return { ticket: Uint8Array.from(ticket), path: text(answer, 'path') };
 }
+
+function readRing(holder: Fields, name: string): RingInfo {
+  const fields = map(holder, name);
+  const info = { entries: positive(fields, 'entries', U16), entryBytes: positive(fields, 'entryBytes', U16), bytes: positive(fields, 'bytes', U32) };
+  if (info.entries * info.entryBytes > info.bytes) throw malformed(`a ring of ${info.entries} entries in ${info.bytes} bytes`);
+  return info;
+}
+
+export const readView = (answer: Fields): ViewInfo => ({
+  ...readTicket(answer),
+  generation: whole(answer, 'generation', U32),
+  submission: readRing(answer, 'submission'),
+  completion: readRing(answer, 'completion'),
+});
+
+export const readVector = (answer: Fields): VectorInfo => ({
+  session: flag(answer, 'session'),
+  eventfd: flag(answer, 'eventfd'),
+  interrupts: whole(answer, 'interrupts'),
+  signals: whole(answer, 'signals'),
+});

@@ -1,6 +1,18 @@
 /** How the entries of one queue and their data travel: in messages of the session, or through shared memory. */
 import type { Request } from './request.js';
 
+/** The indices of rings in shared memory: running numbers of 32 bits, and who asks to be woken. */
+export interface RingIndices {
+  /** After the last request that this program wrote, and the last that the server took. */
+  readonly requestTail: number;
+  readonly requestHead: number;
+  /** After the last completion that the server wrote, and the last that this program took. */
+  readonly completionTail: number;
+  readonly completionHead: number;
+  readonly clientSleeps: boolean;
+  readonly serverSleeps: boolean;
+}
+
 export interface Carrier {
   /** The words of the entries that are being added. */
   readonly words: Uint32Array;
@@ -29,6 +41,8 @@ export interface Carrier {
   release(slot: number, uncertain: boolean): void;
   /** Lets those who wait for room try again; called once for a batch of completions. */
   wake(): void;
+  /** Of rings in shared memory that are there. */
+  indices(): RingIndices | undefined;
   /** The queue is gone. */
   end(): void;
 }

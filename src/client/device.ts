@@ -1,4 +1,13 @@
-import { CODES, type EventMessage, type LeaseInfo, type LeaseMode, type QueueInfo, type QueueKind, type ShareInfo } from '../protocol/index.js';
+import {
+  CODES,
+  type EventMessage,
+  type LeaseInfo,
+  type LeaseMode,
+  type QueueInfo,
+  type QueueKind,
+  type ShareInfo,
+  type VectorInfo,
+} from '../protocol/index.js';
 import { orAborted } from './abort.js';
 import { readGeneration, readNothing } from './answers.js';
 import { BlockDevice } from './block-device.js';
@@ -7,9 +16,13 @@ import { EventStream, type StreamOptions } from './event-stream.js';
 import type { DeviceEvent } from './events.js';
 import { Plan } from './plan.js';
 import type { Carrier } from './carrier.js';
+import { handoverFailed } from './handover.js';
+import { HardwareRing } from './hardware-ring.js';
 import { Queue } from './queue.js';
 import type { SignalOption } from './region.js';
 import type { LeaseOwner, Session } from './session.js';
+import { addonMissing } from './shared-transport.js';
+import { bindEventfd, type EventfdOptions, vectorState, type VectorOf } from './vectors.js';
 
 export interface DeviceEventOptions extends StreamOptions {
   /** Also tell of each request of this lease that ends. */
@@ -27,6 +40,7 @@ export class Device implements LeaseOwner {
   readonly #lease: LeaseInfo;
   readonly #queueInfo: QueueInfo;
   readonly #queue: Queue;
+  readonly #carrier: Carrier;
   readonly #shares: readonly BlockDevice[];
   readonly #streams = new Set<EventStream<DeviceEvent>>();
   readonly #completionStreams = new Set<EventStream<DeviceEvent>>();
@@ -42,6 +56,7 @@ export class Device implements LeaseOwner {
     this.#queueInfo = queueInfo;
     this.transport = transport;
     this.#generation = lease.generation;
+    this.#carrier = carrier;
     this.#queue = new Queue({
       carrier,
       lease: lease.lease,
@@ -136,9 +151,48 @@ export class Device implements LeaseOwner {
   }
 
   async #bind(vector: number, enable: boolean, { signal }: SignalOption = {}): Promise<void> {
-    if (!Number.isSafeInteger(vector) || vector < 0 || vector >= this.vectors)
-      throw refusal(`bind a vector of ${this.name}`, 'unknownVector', vector);
-    await this.#session.calls.call('bindVector', { lease: this.lease, vector, enable }, readNothing, { signal });
+    const { session, lease } = this.#vector(vector);
+    await session.calls.call('bindVector', { lease, vector, enable }, readNothing, { signal });
+  }
+
+  /**
+   * Has an eventfd signalled each time a vector fires, beside the events, and resolves with it: `fd`, or one that the server makes, which is the caller's to close.
+   * `fd: -1` ends that. What was bound before is released, and everything when the lease ends. Throws `unknownVector` beyond {@link vectors}, `notAnEventfd`,
+   * `noSignal`, and `noHandover` where descriptors cannot travel.
+   */
+  async bindEventfd(vector: number, options: EventfdOptions = {}): Promise<number> {
+    return await bindEventfd(this.#vector(vector), options);
+  }
+
+  /** What a vector is bound to, and how often it fired since. */
+  async vectorState(vector: number, options: SignalOption = {}): Promise<VectorInfo> {
+    return await vectorState(this.#vector(vector), options);
+  }
+
+  #vector(vector: number): VectorOf {
+    const { name: device, lease } = this;
+    if (!Number.isSafeInteger(vector) || vector < 0 || vector >= this.vectors) throw refusal(`a vector of ${device}`, 'unknownVector', vector);
+    return { session: this.#session, device, lease, vector };
+  }
+
+  /**
+   * The hardware's rings of this lease's queue, to read. Only for a device that was opened with `queues: 'own'` and `ringView: true`; rejects with `noRingView`
+   * otherwise, and where the server cannot show them.
+   */
+  async hardwareRing(options: SignalOption = {}): Promise<HardwareRing> {
+    const missing = addonMissing();
+    if (missing !== undefined) throw handoverFailed(`see the rings of ${this.name}`, missing);
+    const { queue } = this.#queueInfo;
+    const ring = {
+      session: this.#session,
+      device: this.name,
+      lease: this.lease,
+      queue,
+      generation: () => this.#generation,
+      end: () => this.#end,
+      indices: () => this.#carrier.indices(),
+    };
+    return await HardwareRing.open(ring, options);
   }
 
   /**

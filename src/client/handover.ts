@@ -3,11 +3,13 @@ import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises'
 import { shm } from '../native/shm.js';
 import type { RegionInfo } from '../protocol/index.js';
 import { readNothing, readTicket, type Ticket } from './answers.js';
-import { RefusedError } from './errors.js';
+import { codeError, RefusedError } from './errors.js';
 import type { Session } from './session.js';
 
 /** How long the server may take for it. */
 const DEADLINE_MILLISECONDS = 3_000;
+/** A status from here on is the number of a code. */
+const FIRST_CODE = 100;
 /** It mostly takes less than this; afterwards other things are more urgent. */
 const EAGER_MILLISECONDS = 2;
 
@@ -20,8 +22,8 @@ export interface Fetched {
   readonly connection: number;
 }
 
-/** Rejects with a RefusedError `noHandover` when the ticket brings nothing. */
-export async function fetchDescriptors(context: string, { ticket, path }: Ticket, count: number): Promise<Fetched> {
+/** `pass` is a descriptor that goes with the ticket. Rejects with a RefusedError: `noHandover` when the ticket brings nothing, or what is wrong with `pass`. */
+export async function fetchDescriptors(context: string, { ticket, path }: Ticket, count: number, pass?: number): Promise<Fetched> {
   const native = shm();
   let connection: number;
   try {
@@ -30,12 +32,22 @@ export async function fetchDescriptors(context: string, { ticket, path }: Ticket
     throw handoverFailed(context, `cannot connect to ${path} (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`, cause);
   }
   try {
-    native.send(connection, ticket, 0, ticket.length);
+    send(connection, ticket, pass);
     const descriptors = await receive(context, connection, count);
     return { descriptors, connection };
   } catch (error) {
     native.close(connection);
     throw error;
+  }
+}
+
+function send(connection: number, ticket: Uint8Array, pass: number | undefined): void {
+  try {
+    if (pass === undefined) shm().send(connection, ticket, 0, ticket.length);
+    else shm().sendDescriptors(connection, ticket, [pass]);
+  } catch (error) {
+    // A server that takes nothing of this user says so before it has heard anything; what it said can still be read.
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
   }
 }
 
@@ -46,6 +58,7 @@ async function receive(context: string, connection: number, count: number): Prom
     const got = shm().receiveDescriptors(connection, status, count);
     if (got.bytes === 1 && status[0] === 0 && got.descriptors.length === count) return got.descriptors;
     for (const fd of got.descriptors) shm().close(fd);
+    if (got.bytes === 1 && status[0] >= FIRST_CODE) throw codeError(context, status[0], 'fd', '');
     if (got.bytes >= 0)
       throw handoverFailed(context, got.bytes === 0 ? 'the server ended the connection' : `the server refused the ticket (${status[0]})`);
     const waited = performance.now() - began;

@@ -24,6 +24,8 @@ export interface OpenOptions extends SignalOption {
    * while something is in flight, which takes a processor.
    */
   poll?: PollMode | undefined;
+  /** With `own` queues: the hardware's rings can be looked at, see `Device.hardwareRing`. They take memory of the tenant's limit. */
+  ringView?: boolean | undefined;
 }
 
 const TRANSPORTS: readonly Transport[] = ['auto', 'socket', 'shm'];
@@ -83,7 +85,7 @@ export async function openDevice(session: Session, name: string, options: OpenOp
   await session.domain(signal);
   const opened = await session.calls.call(
     'openDevice',
-    { device: name, mode, queues },
+    { device: name, mode, queues, ...(options.ringView === true ? { ringViews: true } : {}) },
     (answer) => {
       const info = readLease(answer);
       session.own(info.lease, opening);

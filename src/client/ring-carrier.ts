@@ -1,7 +1,7 @@
 /** Entries and completions on rings in shared memory, data in a region that this process has mapped: no message, and mostly no system call. */
 import { shm } from '../native/shm.js';
 import { Operation } from '../protocol/index.js';
-import type { Carrier } from './carrier.js';
+import type { Carrier, RingIndices } from './carrier.js';
 import { malformed, refusal } from './errors.js';
 import type { Request } from './request.js';
 import type { SharedRing } from './shared-ring.js';
@@ -102,6 +102,10 @@ export class RingCarrier implements Carrier {
 
   wake(): void {
     this.#staging.wake();
+  }
+
+  indices(): RingIndices | undefined {
+    return this.#ended ? undefined : this.#ring.indices();
   }
 
   end(): void {

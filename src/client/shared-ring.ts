@@ -10,6 +10,7 @@ import {
   requestRingBytes,
 } from '../protocol/index.js';
 import { shm } from '../native/shm.js';
+import type { RingIndices } from './carrier.js';
 
 export class SharedRing {
   readonly entries: number;
@@ -80,6 +81,18 @@ export class SharedRing {
   /** About to wait for the doorbell, or not any more. */
   sleep(asleep: boolean): void {
     Atomics.store(this.#requestIndices, RequestRing.needsWakeup, asleep ? 1 : 0);
+  }
+
+  indices(): RingIndices {
+    const [requests, completions] = [this.#requestIndices, this.#completionIndices];
+    return {
+      requestTail: Atomics.load(requests, RequestRing.requestTail) >>> 0,
+      requestHead: Atomics.load(completions, CompletionRing.requestHead) >>> 0,
+      completionTail: Atomics.load(completions, CompletionRing.completionTail) >>> 0,
+      completionHead: Atomics.load(requests, RequestRing.completionHead) >>> 0,
+      clientSleeps: Atomics.load(requests, RequestRing.needsWakeup) === 1,
+      serverSleeps: Atomics.load(completions, CompletionRing.needsWakeup) === 1,
+    };
   }
 
   end(): void {

@@ -97,6 +97,10 @@ export class SocketCarrier implements Carrier {
     this.#staging.wake();
   }
 
+  indices(): undefined {
+    // The rings are the server's own.
+  }
+
   end(): void {
     this.#staging.wake();
   }

@@ -8,6 +8,7 @@ static Napi::Object Register(Napi::Env, Napi::Object exports) {
   shm::RegisterSockets(exports);
   shm::RegisterWakers(exports);
   shm::RegisterSignals(exports);
+  shm::RegisterClosers(exports);
   return exports;
 }
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstdint>
+#include <functional>
 
 namespace shm {
 
@@ -33,6 +34,14 @@ size_t MappingOf(const Napi::CallbackInfo& info, size_t index, void** address);
 // The mapping at `address` is about to end: a fault there is an error again.
 void Unguard(void* address);
 
+// A thread that nobody waits for. False with errno set.
+bool StartDetached(std::function<void()> function);
+// Takes the descriptors over and closes them on a thread that may be lost. False when they have to wait: `owner`, the user whose they were, has others there
+// that hang.
+bool CloseElsewhere(const int* descriptors, size_t count, uint32_t owner);
+// The user at the other end of a Unix socket.
+uint32_t PeerOf(int fd);
+
 [[noreturn]] void Fail(Napi::Env env, const char* syscall, int error = errno);
 
 // Throws what a failed Node-API call left behind.
@@ -52,5 +61,6 @@ void RegisterEvents(Napi::Object exports);
 void RegisterSockets(Napi::Object exports);
 void RegisterWakers(Napi::Object exports);
 void RegisterSignals(Napi::Object exports);
+void RegisterClosers(Napi::Object exports);
 
 }  // namespace shm

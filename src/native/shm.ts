@@ -51,14 +51,22 @@ export interface Shm {
   socketpair(): [number, number];
   /** A stream socket connected to the Unix socket at `path` (at most 107 bytes), non-blocking, close-on-exec. Does not wait: EAGAIN when its queue is full. */
   connect(path: string): number;
-  /** Non-blocking receive into `into[at, at+length)`: bytes read, 0 at the end of the stream, -1 when nothing is there yet. */
+  /**
+   * Non-blocking receive into `into[at, at+length)`: bytes read, 0 at the end of the stream, -1 when nothing is there yet. Descriptors that come along are closed
+   * elsewhere; a plain read(2) would close them on this thread.
+   */
   receive(fd: number, into: Uint8Array, at: number, length: number): number;
   /** Non-blocking send (no SIGPIPE): bytes taken, -1 when the socket is full. Throws EPIPE when the peer is gone. */
   send(fd: number, from: Uint8Array, at: number, length: number): number;
   /** Sends all bytes together with descriptors (SCM_RIGHTS, 1 to 16). Returns bytes taken or -1. */
   sendDescriptors(fd: number, from: Uint8Array, descriptors: readonly number[]): number;
-  /** Receives bytes and descriptors (close-on-exec; more than `most` are closed at once and reported by `truncated`). */
+  /** Receives bytes and descriptors (close-on-exec; more than `most` are closed elsewhere and reported by `truncated`). */
   receiveDescriptors(fd: number, into: Uint8Array, most: number): { bytes: number; descriptors: number[]; truncated: boolean };
+  /**
+   * From now on no descriptors can be sent to this Unix socket, nor to those that it accepts: the sender gets EPERM (SO_PASSRIGHTS). False where the kernel cannot
+   * do that (Linux before 6.16).
+   */
+  refuseDescriptors(fd: number): boolean;
   /** SO_PEERCRED of a connected Unix socket. */
   peerCredentials(fd: number): { pid: number; uid: number; gid: number };
 
@@ -95,10 +103,18 @@ export interface Shm {
   /** Events raised and signals made since it was bound; undefined when the id was ended. */
   signalCounters(id: number): { readonly events: number; readonly signals: number } | undefined;
   /**
-   * Closes a descriptor of unknown kind on a thread that may be lost: closing a file of a hostile file system can take for ever. False, and the descriptor stays
-   * open, while 64 are being closed.
+   * Takes over a descriptor of unknown kind, of user `owner`, and closes it on a thread that may be lost: closing can take for ever (a TCP socket that lingers, a
+   * file of a hostile file system), and closing a Unix socket also closes what was sent to it and not received. False when it has to wait, still open: 16 threads
+   * of that owner, or 256 in all, hang; what waits is closed when one of that owner's is back.
    */
-  closeElsewhere(fd: number): boolean;
+  closeElsewhere(fd: number, owner: number): boolean;
+  /**
+   * Closes a connected Unix socket, elsewhere if something was sent to it that nobody received: descriptors may be with it. `shared`: the caller knows that another
+   * descriptor of the same connection is in use, which goes on.
+   */
+  closeConnection(fd: number, shared: boolean): void;
+  /** Whether closeElsewhere would begin at once for this owner. Where not, nothing more should be received of it. */
+  canCloseElsewhere(owner: number): boolean;
 }
 
 /** Seals of memory files (fcntl(2), F_ADD_SEALS). */

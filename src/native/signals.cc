@@ -12,7 +12,6 @@
 #include <linux/aio_abi.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -24,8 +23,6 @@
 #include <iterator>
 #include <mutex>
 #include <string>
-#include <system_error>
-#include <thread>
 
 namespace shm {
 namespace {
@@ -36,7 +33,6 @@ constexpr int kSequences = 1 << (31 - kSlotBits);  // an id is a slot and a sequ
 constexpr int kCountBits = 40;
 constexpr uint64_t kCountMask = (uint64_t{1} << kCountBits) - 1;
 constexpr int kBatch = 64;
-constexpr int kMostClosing = 64;  // descriptors that are being closed at once
 constexpr int64_t kNanosecondsPerSecond = 1000000000;
 constexpr int64_t kForever = INT64_MAX;
 
@@ -258,24 +254,6 @@ class Signals {
   int queued_ = 0;
 };
 
-// A thread that nobody waits for. False with errno set.
-template <typename Function>
-bool StartDetached(Function function) {
-  // The process's signals are for Node's threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = 0;
-  try {
-    std::thread(function).detach();
-  } catch (const std::system_error& failure) {
-    error = failure.code().value();
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = error;
-  return error == 0;
-}
-
 bool Signals::StartThread() {
   return StartDetached([this] { Run(); });
 }
@@ -321,19 +299,6 @@ Napi::Value SignalCounters(const Napi::CallbackInfo& info) {
   return counters;
 }
 
-std::atomic<int> closing{0};
-
-Napi::Value CloseElsewhere(const Napi::CallbackInfo& info) {
-  const int fd = Descriptor(info, 0);
-  bool begun = closing.fetch_add(1) < kMostClosing;
-  begun = begun && StartDetached([fd] {
-    close(fd);
-    closing.fetch_sub(1);
-  });
-  if (!begun) closing.fetch_sub(1);
-  return Napi::Boolean::New(info.Env(), begun);
-}
-
 }  // namespace
 
 void RegisterSignals(Napi::Object exports) {
@@ -341,7 +306,6 @@ void RegisterSignals(Napi::Object exports) {
   Export<SignalRaise>(exports, "signalRaise");
   Export<SignalEnd>(exports, "signalEnd");
   Export<SignalCounters>(exports, "signalCounters");
-  Export<CloseElsewhere>(exports, "closeElsewhere");
 }
 
 }  // namespace shm

@@ -61,10 +61,67 @@ Napi::Value Moved(Napi::Env env, const char* syscall, ssize_t bytes) {
   return Napi::Number::New(env, bytes < 0 ? -1 : static_cast<double>(bytes));
 }
 
+// Space for one control message with `count` descriptors, aligned for its header.
+template <size_t count>
+union Control {
+  cmsghdr header;
+  char space[CMSG_SPACE(count * sizeof(int))];
+};
+
+// Descriptors that came over `fd`. What is not handed on is closed elsewhere, also when something throws.
+class Received {
+ public:
+  explicit Received(int fd) : fd_(fd) {}
+  Received(const Received&) = delete;
+  Received& operator=(const Received&) = delete;
+  ~Received() { Close(0); }
+
+  // Without waiting: what recvmsg(2) returned. There is room for all that a message can carry: what the kernel itself had to drop, it would close right here.
+  ssize_t Take(Bytes into) {
+    Control<kKernelMost> control;
+    iovec part = {into.data, into.length};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.space;
+    message.msg_controllen = sizeof control.space;
+    const ssize_t bytes = recvmsg(fd_, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (bytes < 0) return bytes;
+    cut_ = (message.msg_flags & MSG_CTRUNC) != 0;
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+      const size_t count = std::min((header->cmsg_len - CMSG_LEN(0)) / sizeof(int), kKernelMost - count_);
+      std::memcpy(descriptors_ + count_, CMSG_DATA(header), count * sizeof(int));
+      count_ += count;
+    }
+    return bytes;
+  }
+  size_t count() const { return count_; }
+  bool cut() const { return cut_; }
+  Napi::Array List(Napi::Env env, size_t most) const {
+    const size_t count = std::min(count_, most);
+    Napi::Array list = Napi::Array::New(env, count);
+    for (size_t i = 0; i < count; i++) list.Set(static_cast<uint32_t>(i), Napi::Number::New(env, descriptors_[i]));
+    return list;
+  }
+  // The first `kept` belong to JavaScript from now on.
+  void Close(size_t kept) {
+    if (count_ > kept) CloseElsewhere(descriptors_ + kept, count_ - kept, PeerOf(fd_));
+    count_ = 0;
+  }
+
+ private:
+  const int fd_;
+  int descriptors_[kKernelMost];
+  size_t count_ = 0;
+  bool cut_ = false;
+};
+
 Napi::Value Receive(const Napi::CallbackInfo& info) {
   const int fd = Descriptor(info, 0);
   const Bytes into = Part(info, 1, "into");
-  return Moved(info.Env(), "recv", recv(fd, into.data, into.length, MSG_DONTWAIT));
+  Received received(fd);
+  return Moved(info.Env(), "recvmsg", received.Take(into));
 }
 
 Napi::Value Send(const Napi::CallbackInfo& info) {
@@ -72,13 +129,6 @@ Napi::Value Send(const Napi::CallbackInfo& info) {
   const Bytes from = Part(info, 1, "from");
   return Moved(info.Env(), "send", send(fd, from.data, from.length, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
-
-// Space for one control message with `count` descriptors, aligned for its header.
-template <size_t count>
-union Control {
-  cmsghdr header;
-  char space[CMSG_SPACE(count * sizeof(int))];
-};
 
 Napi::Value SendDescriptors(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -110,41 +160,6 @@ Napi::Value SendDescriptors(const Napi::CallbackInfo& info) {
   return Moved(env, "sendmsg", sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-// Received descriptors; what was not handed on is closed, also when something throws.
-class Received {
- public:
-  Received() = default;
-  Received(const Received&) = delete;
-  Received& operator=(const Received&) = delete;
-  ~Received() {
-    for (size_t i = 0; i < count_; i++) close(descriptors_[i]);
-  }
-  void Take(msghdr* message) {
-    for (cmsghdr* header = CMSG_FIRSTHDR(message); header != nullptr; header = CMSG_NXTHDR(message, header)) {
-      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-      const size_t count = std::min((header->cmsg_len - CMSG_LEN(0)) / sizeof(int), kKernelMost - count_);
-      std::memcpy(descriptors_ + count_, CMSG_DATA(header), count * sizeof(int));
-      count_ += count;
-    }
-  }
-  size_t count() const { return count_; }
-  Napi::Array List(Napi::Env env, size_t most) const {
-    const size_t count = std::min(count_, most);
-    Napi::Array list = Napi::Array::New(env, count);
-    for (size_t i = 0; i < count; i++) list.Set(static_cast<uint32_t>(i), Napi::Number::New(env, descriptors_[i]));
-    return list;
-  }
-  // The first `most` belong to JavaScript from now on; the others are closed.
-  void HandOver(size_t most) {
-    for (size_t i = most; i < count_; i++) close(descriptors_[i]);
-    count_ = 0;
-  }
-
- private:
-  int descriptors_[kKernelMost];
-  size_t count_ = 0;
-};
-
 Napi::Value ReceiveDescriptors(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = Descriptor(info, 0);
@@ -152,25 +167,24 @@ Napi::Value ReceiveDescriptors(const Napi::CallbackInfo& info) {
   const Bytes into = ByteArray(info, 1, "into");
   if (into.length == 0) throw Napi::RangeError::New(env, "into must not be empty");
 
-  // Room for all that a message can carry, so that what is too much is seen and closed here.
-  Control<kKernelMost> control;
-  iovec part = {into.data, into.length};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.space;
-  message.msg_controllen = sizeof control.space;
-  const ssize_t bytes = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  const Napi::Value moved = Moved(env, "recvmsg", bytes);
-  Received received;
-  if (bytes >= 0) received.Take(&message);
-
+  Received received(fd);
+  const Napi::Value moved = Moved(env, "recvmsg", received.Take(into));
   Napi::Object result = Napi::Object::New(env);
   result.Set("bytes", moved);
   result.Set("descriptors", received.List(env, most));
-  result.Set("truncated", Napi::Boolean::New(env, received.count() > most || (bytes >= 0 && (message.msg_flags & MSG_CTRUNC) != 0)));
-  received.HandOver(most);
+  result.Set("truncated", Napi::Boolean::New(env, received.count() > most || received.cut()));
+  received.Close(most);
   return result;
+}
+
+// SO_PASSRIGHTS, which Linux has since 6.16 and older headers do not name (asm-generic/socket.h).
+constexpr int kPassRights = 83;
+
+Napi::Value RefuseDescriptors(const Napi::CallbackInfo& info) {
+  const int no = 0;
+  const bool done = setsockopt(Descriptor(info, 0), SOL_SOCKET, kPassRights, &no, sizeof no) == 0;
+  if (!done && errno != ENOPROTOOPT && errno != EOPNOTSUPP) Fail(info.Env(), "setsockopt");
+  return Napi::Boolean::New(info.Env(), done);
 }
 
 Napi::Value PeerCredentials(const Napi::CallbackInfo& info) {
@@ -196,6 +210,7 @@ void RegisterSockets(Napi::Object exports) {
   Export<Send>(exports, "send");
   Export<SendDescriptors>(exports, "sendDescriptors");
   Export<ReceiveDescriptors>(exports, "receiveDescriptors");
+  Export<RefuseDescriptors>(exports, "refuseDescriptors");
   Export<PeerCredentials>(exports, "peerCredentials");
 }
 

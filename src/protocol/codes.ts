@@ -146,6 +146,15 @@ export const CODES = {
     'use interrupt events of the session',
   ),
 
+  viewsNeedOwn: refuse(153, 'ringViews', "the rings of the server's own queue pairs are not shown", 'open the device with own queues'),
+  noDescriptor: refuse(154, 'fd', 'not exactly one descriptor came with the ticket', 'send the descriptor together with the ticket'),
+  descriptorsHang: refuse(
+    155,
+    'fd',
+    'descriptors that this user sent earlier cannot be closed: their files do not let go',
+    'end what keeps them, for example a connection that lingers, and try again',
+  ),
+
   // 200-249: what became of an admitted request, or of a lease.
   deviceError: refuse(200, 'status', 'the device reported an error', 'see the status in the NVMe base specification, figure "Status Code"'),
   compareFailed: refuse(201, '', 'the blocks differ from the data', ''),

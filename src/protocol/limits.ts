@@ -31,5 +31,11 @@ export const MAX_REGION_BYTES = 2 ** 31;
 /** Bytes of a ticket for the descriptor socket: 128 random bits, which nobody guesses in the seconds that it lives. */
 export const TICKET_BYTES = 16;
 
+/** Most microseconds that a signal of an event descriptor waits for more interrupts: what waits longer is better asked for. */
+export const MAX_COALESCING_MICROSECONDS = 1_000_000;
+
+/** Most interrupts that wait for one signal of an event descriptor. */
+export const MAX_COALESCING_EVENTS = 65_535;
+
 /** The unit in which region memory is granted and pinned, bytes. */
 export const PAGE_BYTES = 4_096;

@@ -76,6 +76,40 @@ export interface TicketInfo {
   path: string;
 }
 
+/** A ring of the hardware that a client may read: entries at the start of a file of whole pages. */
+export interface RingInfo {
+  entries: number;
+  /** Bytes of one entry. */
+  entryBytes: number;
+  /** Bytes of the file. */
+  bytes: number;
+}
+
+/** What fetches the hardware's rings of a queue, and what they look like. */
+export interface ViewInfo extends TicketInfo {
+  /** Of the lease: with it the view ends. */
+  generation: number;
+  /** A mirror of the submission queue, with regions and offsets in place of bus addresses. */
+  submission: RingInfo;
+  /** The hardware's completion queue itself. */
+  completion: RingInfo;
+}
+
+/** Whose event descriptor is bound: one that the client sends with its ticket, or one that the server makes and hands over for it. */
+export type EventfdSource = 'client' | 'server';
+
+/** What a vector is bound to. */
+export interface VectorInfo {
+  /** Events of the session. */
+  session: boolean;
+  /** An event descriptor. */
+  eventfd: boolean;
+  /** How often it fired since it was bound to anything. */
+  interrupts: number;
+  /** How often the event descriptor that is bound now was signalled. */
+  signals: number;
+}
+
 export interface RegionInfo {
   region: number;
   bytes: number;
@@ -88,12 +122,15 @@ export interface Requests {
   /** Makes a domain, or joins one of the same tenant by its number. */
   setDomain: { domain?: number };
   unsetDomain: Record<never, never>;
-  openDevice: { device: string; mode: LeaseMode; queues: QueueKind };
+  /** With `ringViews` the hardware's rings of its `own` queue pairs can be asked for. */
+  openDevice: { device: string; mode: LeaseMode; queues: QueueKind; ringViews?: boolean };
   closeDevice: { lease: number };
   openQueue: { lease: number; entries: number };
   closeQueue: { lease: number; queue: number };
   /** Asks for the rings of a queue that was not used yet. From then on it takes no `submit`. */
   shareQueue: { lease: number; queue: number };
+  /** Asks for the hardware's rings behind a queue, to read. */
+  viewQueue: { lease: number; queue: number };
   mapMemory: { bytes: number };
   unmapMemory: { region: number };
   /** Asks for the memory of a region. No request can use it until `sealRegion`. */
@@ -105,6 +142,14 @@ export interface Requests {
   resetLease: { lease: number };
   /** Asks for an `interrupt` event each time the vector fires (`enable: true`), or for no more. */
   bindVector: { lease: number; vector: number; enable: boolean };
+  /**
+   * Asks for an event descriptor to be signalled each time the vector fires, beside the events: at once when it was not for `microseconds`, else after them, or
+   * as soon as `events` interrupts wait. It is bound when the ticket is used; the one before is released then.
+   */
+  bindEventfd: { lease: number; vector: number; source: EventfdSource; microseconds?: number; events?: number };
+  /** Releases the event descriptor of the vector, if there is one. */
+  unbindEventfd: { lease: number; vector: number };
+  vectorState: { lease: number; vector: number };
   /** The state of a granted device; with `wait`, the answer comes once nothing of an earlier holder is left. */
   deviceState: { device: string; wait?: boolean };
   ping: Record<never, never>;
@@ -122,6 +167,7 @@ export interface Answers {
   openQueue: QueueInfo;
   closeQueue: Record<never, never>;
   shareQueue: TicketInfo;
+  viewQueue: ViewInfo;
   mapMemory: RegionInfo;
   unmapMemory: Record<never, never>;
   shareRegion: TicketInfo;
@@ -130,6 +176,9 @@ export interface Answers {
   readMemory: { data: Uint8Array };
   resetLease: { generation: number };
   bindVector: Record<never, never>;
+  bindEventfd: TicketInfo;
+  unbindEventfd: Record<never, never>;
+  vectorState: VectorInfo;
   deviceState: DeviceInfo;
   ping: Record<never, never>;
 }

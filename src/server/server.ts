@@ -5,7 +5,7 @@ import type { Configuration, Environment } from './config/index.js';
 import { startDevice } from './devices.js';
 import type { RunningDevice } from './devices.js';
 import type { EngineHost } from './engine/index.js';
-import { Tickets } from './handover/index.js';
+import { Tickets, readMappings } from './handover/index.js';
 import { Holdings } from './holdings.js';
 import { Ledger } from './ledger/index.js';
 import { LiveConfiguration } from './live-configuration.js';
@@ -126,6 +126,7 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
       directory: () => live.directory,
       sessions: () => sessions.list(),
       pinnedBytes: (tenant) => sessions.domains.pins.pinned(tenant),
+      mappings: async (pid) => (await readMappings(pid)).map((mapping) => sessions.handedOver.report(mapping)),
       wipes: () => ownership.reports(),
       inspectSessions: () => ({ sessions: sessions.list(), domains: sessions.domains.count, quarantineBytes: sessions.domains.quarantineBytes }),
       reload: () => live.reload(),

@@ -3,6 +3,8 @@ import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, unlinkSync } fr
 import { connect } from 'node:net';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
+import { shm } from '../native/shm.js';
+import { descriptorOf } from './socket-descriptor.js';
 import { systemCode } from './text.js';
 
 export class SocketInUse extends Error {
@@ -49,8 +51,17 @@ export async function requireFreeSocket(path: string): Promise<boolean> {
   return true;
 }
 
-/** Makes `server` listen at `path`, with `mode` and, where given, `group` on the file. */
-export async function claimSocket(server: Server, path: string, mode: number, group: number | undefined): Promise<SocketFile> {
+/**
+ * Makes `server` listen at `path`, with `mode` and, where given, `group` on the file. Unless it `takesDescriptors`, none can be sent to it, where the kernel can
+ * see to that: the event loop would close them, and that can take for ever.
+ */
+export async function claimSocket(
+  server: Server,
+  path: string,
+  mode: number,
+  group: number | undefined,
+  takesDescriptors = false,
+): Promise<SocketFile> {
   if (await requireFreeSocket(path)) unlinkSync(path);
   const folder = dirname(path);
   if (!existsSync(folder)) mkdirSync(folder, { mode: 0o755 });
@@ -63,6 +74,7 @@ export async function claimSocket(server: Server, path: string, mode: number, gr
         server.off('error', reject);
         resolve();
       });
+      if (!takesDescriptors && server.listening) shm().refuseDescriptors(descriptorOf(server));
     } finally {
       process.umask(umask);
     }

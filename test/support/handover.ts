@@ -10,10 +10,11 @@ export interface Fetched {
   readonly connection: number;
 }
 
-/** Sends `bytes` and waits for what comes of it. */
-export async function fetchDescriptors(path: string, bytes: Uint8Array): Promise<Fetched> {
+/** Sends `bytes`, with descriptors to `pass` if there are any, and waits for what comes of it. */
+export async function fetchDescriptors(path: string, bytes: Uint8Array, pass: readonly number[] = []): Promise<Fetched> {
   const connection = shm().connect(path);
-  if (bytes.length > 0) shm().send(connection, bytes, 0, bytes.length);
+  if (pass.length > 0) shm().sendDescriptors(connection, bytes, pass);
+  else if (bytes.length > 0) shm().send(connection, bytes, 0, bytes.length);
   const into = new Uint8Array(1);
   for (;;) {
     const got = receive(connection, into);

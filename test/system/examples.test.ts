@@ -25,6 +25,15 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
     lines('this is run 1 of this store; the last one was by {"pid":\\d+,"node":"v[\\d.]+"}', 'a key that was never put: undefined'),
     /^this is run 2 of this store; /,
   ],
+  'hardware-ring.mjs': [
+    lines(
+      'write of block 3, 1 of them: Successful Completion, phase 1',
+      'read of block 3, 1 of them: Successful Completion, phase 1',
+      'signals: at least one',
+      'after a reset: revoked',
+      'the next one is of the new generation: true',
+    ),
+  ],
   'two-tenants.mjs': [
     lines('block 7 of Alice: Alice was here\\.', 'block 7 of Bob:   Bob was here\\.', 'Alice naming the memory of Bob: refused, \\w+'),
   ],

@@ -1,10 +1,9 @@
 /** Shared memory in the hands of another user, of the server's own, and of root: each way to write, resize or reopen what is only to be read. */
-import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, cpSync } from 'node:fs';
-import { join } from 'node:path';
+import { chownSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Client } from '../unit/session/world.js';
-import { ROOT, workspace, type Workspace } from '../support/processes.js';
+import { READ_ONLY, REOPENED, SEALED, attackAs, attempts, open } from '../support/attack.js';
+import { workspace } from '../support/processes.js';
 import { Server, WINDOW_BYTES, configuration, tenant } from '../support/server.js';
 import { asUser, canChangeUser, whyNotUser } from '../support/users.js';
 
@@ -23,40 +22,8 @@ interface Report {
   readonly left: number;
 }
 
-/** What the attacker needs, where every user can read it. */
-function open(space: Workspace): void {
-  chmodSync(space.folder, 0o755);
-  for (const folder of ['dist/native', 'build/shm.node', 'node_modules/ws', 'node_modules/msgpackr', 'package.json']) {
-    cpSync(join(ROOT, folder), space.path(folder), { recursive: true });
-  }
-  cpSync(join(ROOT, 'test/system/programs/attacker.mjs'), space.path('attacker.mjs'));
-  const built = spawnSync('g++', ['-O1', '-o', space.path('attack'), join(ROOT, 'test/system/programs/attack.cc')], { encoding: 'utf8' });
-  expect(built.stderr).toBe('');
-}
-
-async function attackAs<Result>(space: Workspace, uid: number, name: string, stolen: string[] = []): Promise<Result> {
-  const [command, ...rest] = asUser(uid);
-  const { stdout, stderr } = await space.run(command, [
-    ...rest,
-    process.execPath,
-    'attacker.mjs',
-    space.path('server.sock'),
-    name,
-    space.path('attack'),
-    ...stolen,
-  ]);
-  expect(stderr).toBe('');
-  return JSON.parse(stdout) as Result;
-}
-
-const attempts = (of: string, results: Readonly<Record<string, string>>): string[] =>
-  Object.entries(results).map(([name, result]) => `${of} ${name} ${result}`);
-const SEALED = { map: 'EPERM', protect: 'EACCES', remove: 'EACCES', write: 'EPERM', truncate: 'EPERM', grow: 'EPERM', punch: 'EPERM' };
-const REOPENED = { map: 'EPERM', write: 'EPERM', truncate: 'EPERM', punch: 'EPERM', seal: 'EPERM' };
 const REQUESTS = ['requests truncate EPERM', 'requests grow EPERM', 'requests seal EPERM'];
 const OLD_MAPPING = ['region old mapping remove EPERM', 'region old mapping write ok'];
-/** What the completion ring says to a descriptor that only reads. */
-const READ_ONLY = { map: 'EACCES', protect: 'EACCES', remove: 'EACCES', write: 'EBADF', truncate: 'EINVAL', grow: 'EINVAL', punch: 'EBADF' };
 
 describe.skipIf(!canChangeUser)(`another user${whyNotUser}`, () => {
   const tenants = [tenant('alice', 0, { uid: ALICE }), tenant('bob', WINDOW_BYTES, { uid: BOB })];
@@ -67,7 +34,7 @@ describe.skipIf(!canChangeUser)(`another user${whyNotUser}`, () => {
     open(space);
     const server = await Server.start(space, configuration({ isolation: 'required', listen, tenants }));
     const before = server.holdings().descriptors;
-    const report = await attackAs<Report>(space, ALICE, 'alice');
+    const report = await attackAs<Report>(space, 'attacker.mjs', ALICE, 'alice');
     expect(report.attempts).toEqual([
       ...attempts('completions', { ...READ_ONLY, seal: 'EPERM', 'seal-shrink': 'EPERM', chmod: 'EPERM' }),
       'completions reopened EACCES',
@@ -93,9 +60,9 @@ describe.skipIf(!canChangeUser)(`another user${whyNotUser}`, () => {
     const { region } = await carol.call('mapMemory', { bytes: 4_096 });
     const { ticket } = await carol.call('shareRegion', { region });
     const stolen = [Buffer.from(ticket as Uint8Array).toString('hex')];
-    expect(await attackAs(space, ALICE, 'alice', stolen)).toEqual({ status: 1, descriptors: 0 });
+    expect(await attackAs(space, 'attacker.mjs', ALICE, 'alice', stolen)).toEqual({ status: 1, descriptors: 0 });
     // It is burnt for its owner, too: it was seen by somebody else.
-    expect(await attackAs(space, 0, 'carol', stolen)).toEqual({ status: 1, descriptors: 0 });
+    expect(await attackAs(space, 'attacker.mjs', 0, 'carol', stolen)).toEqual({ status: 1, descriptors: 0 });
     carol.socket.terminate();
     expect(await server.stop()).toEqual(ORDERLY);
   });
@@ -108,7 +75,7 @@ describe.skipIf(!canChangeUser)(`another user${whyNotUser}`, () => {
     open(space);
     chownSync(space.folder, OWNER, OWNER);
     const server = await Server.start(space, configuration({ listen, tenants: [tenant('alice', 0, { uid })] }), { under: asUser(OWNER) });
-    const report = await attackAs<Report>(space, uid, 'alice');
+    const report = await attackAs<Report>(space, 'attacker.mjs', uid, 'alice');
     expect(report.attempts).toEqual([
       ...attempts('completions', { ...READ_ONLY, seal: 'EPERM', 'seal-shrink': 'EPERM', chmod: 'ok' }),
       'completions reopened ok',

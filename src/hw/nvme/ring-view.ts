@@ -23,6 +23,9 @@ import { COMPLETION_BYTES, NvmOpcode, SUBMISSION_BYTES, SUBMISSION_WORDS, Sqe } 
 
 const TWO_TO_32 = 0x1_0000_0000;
 
+/** Bytes of memory that the view of a pair of `entries` takes: its completion queue and the mirror. */
+export const ringViewBytes = (entries: number): number => wholePages(entries * COMPLETION_BYTES) + wholePages(entries * SUBMISSION_BYTES);
+
 export class RingView {
   /** The hardware's completion queue. */
   readonly completion: DmaSlice;

@@ -2,23 +2,12 @@
 import type { DeviceState, EngineHost } from '../engine/api.js';
 import { decodeErrors, decodeFirmware, decodeSmart } from './logs.js';
 import { createMetrics } from './metrics.js';
+import { mappingAt, mappingsOf } from './mappings.js';
+import { AdminRefusal } from './refusal.js';
 import { deviceRemedy } from './remedy.js';
 import { inTime, namedCounters, namedTrace, takeSnapshot } from './snapshot.js';
 import type { AdminSources } from './sources.js';
 import { deviceView, inspectView, statusView, tenantsView } from './views.js';
-
-/** A "no" to the administrator. */
-export class AdminRefusal extends Error {
-  override readonly name = 'AdminRefusal';
-  /** Status of HTTP (RFC 9110). */
-  readonly status: number;
-  readonly remedy: string;
-  constructor(status: number, what: string, remedy: string) {
-    super(what);
-    this.status = status;
-    this.remedy = remedy;
-  }
-}
 
 export interface AdminAnswer {
   readonly contentType: string;
@@ -27,10 +16,11 @@ export interface AdminAnswer {
 
 interface Route {
   readonly method: 'GET' | 'POST';
-  /** Parts of the path; one that begins with ":" takes any name. */
+  /** Parts of the path; those that begin with ":" take any name. */
   readonly path: string;
   readonly what: string;
-  readonly handle: (sources: AdminSources, name: string) => Promise<unknown>;
+  /** Gets the names that the path took. */
+  readonly handle: (sources: AdminSources, ...names: string[]) => Promise<unknown>;
 }
 
 /** A controller reset waits for the device (CAP.TO is up to 128 s); a log page does not take long. */
@@ -143,21 +133,23 @@ export const ROUTES: readonly Route[] = [
     what: 'the last refusals, and how many of each kind',
     handle: async ({ audit }) => ({ total: audit.total, counts: audit.counts(), recent: audit.recent() }),
   },
+  { method: 'GET', path: '/mappings/:process', what: 'memory files that a process maps: whose they are, and for which lease', handle: mappingsOf },
+  { method: 'GET', path: '/mappings/:process/:address', what: 'the one at an address', handle: mappingAt },
   { method: 'GET', path: '/inspect', what: 'everything with state, as a tree', handle: async (sources) => inspectView(await takeSnapshot(sources)) },
   { method: 'POST', path: '/reload', what: 'reads the configuration again, as SIGHUP does', handle: async (sources) => sources.reload() },
 ];
 
-/** The name in `path` where it fits the route; undefined where it does not. */
-function match(route: Route, path: string): string | undefined {
+/** The names in `path` where it fits the route; undefined where it does not. */
+function match(route: Route, path: string): string[] | undefined {
   const wanted = route.path.split('/');
   const given = path.split('/');
   if (wanted.length !== given.length) return undefined;
-  let name = '';
+  const names: string[] = [];
   for (const [index, part] of wanted.entries()) {
-    if (part.startsWith(':')) name = given[index];
+    if (part.startsWith(':')) names.push(given[index]);
     else if (part !== given[index]) return undefined;
   }
-  return name;
+  return names;
 }
 
 function decodeName(text: string): string {
@@ -182,11 +174,11 @@ export function createRouter(sources: AdminSources): {
     async answer(method, path) {
       if (path === '/metrics' && method === 'GET') return scrape();
       const fitting = ROUTES.flatMap((route) => {
-        const name = match(route, path);
-        return name === undefined ? [] : [{ route, name }];
+        const names = match(route, path);
+        return names === undefined ? [] : [{ route, names }];
       });
       const chosen = fitting.find(({ route }) => route.method === method);
-      if (chosen !== undefined) return json(await chosen.route.handle(sources, decodeName(chosen.name)));
+      if (chosen !== undefined) return json(await chosen.route.handle(sources, ...chosen.names.map(decodeName)));
       if (fitting.length > 0) throw new AdminRefusal(405, `${path} does not take ${method}`, `use ${fitting[0].route.method}`);
       throw new AdminRefusal(404, `there is no ${path}`, `the paths are ${[...ROUTES.map((route) => route.path), '/metrics'].join(', ')}`);
     },

@@ -1,6 +1,7 @@
 /** What administration reads and what it may do; the server as a whole provides it. */
 import type { Configuration } from '../config/index.js';
 import type { EngineHost } from '../engine/api.js';
+import type { MappingReport } from '../handover/index.js';
 import type { TenantDirectory } from '../policy.js';
 import type { AuditLog } from './audit.js';
 
@@ -43,6 +44,8 @@ export interface AdminSources {
   /** Bytes that a tenant has pinned now. */
   pinnedBytes(tenant: string): number;
   wipes(): readonly WipeReport[];
+  /** The memory files that a process maps, and what this server gave them out as. Rejects with an Error of the system. */
+  mappings(pid: number): Promise<readonly MappingReport[]>;
   /** Whole state of sessions and domains, for `inspect`. */
   inspectSessions(): unknown;
   reload(): Promise<ReloadResult>;

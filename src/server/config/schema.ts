@@ -112,7 +112,7 @@ const tenantLimitsSchema = record('limits', {
   sessions: whole(1, 65_536).default(64).describe('Connections at a time.'),
   pinned: size(PAGE_BYTES, 16 * TiB)
     .prefault(256 * MiB)
-    .describe('Memory pinned over all domains of the tenant, staging included.'),
+    .describe('Memory pinned over all domains of the tenant, staging and views of hardware rings included.'),
   regions: whole(1, 65_535).default(4_096).describe('Memory regions in one domain.'),
   regionSize: size(PAGE_BYTES, MAX_REGION_BYTES)
     .prefault(256 * MiB)

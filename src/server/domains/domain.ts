@@ -65,6 +65,15 @@ export class Domain {
     });
   }
 
+  /** Counts memory of the domain's leases that is no region. @throws {@link Refusal} `pinLimit` */
+  charge(bytes: number, limit: number): void {
+    this.#options.pins.charge(this.tenant, bytes, limit);
+  }
+
+  release(bytes: number): void {
+    this.#options.pins.release(this.tenant, bytes);
+  }
+
   /** Regions that the client mapped. */
   get regionCount(): number {
     let count = 0;

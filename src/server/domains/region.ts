@@ -51,6 +51,11 @@ export class Region {
     return this.#attached;
   }
 
+  /** Nothing of it is left here. */
+  get freed(): boolean {
+    return this.#freed;
+  }
+
   /** The main thread's mapping, made when it is first needed. Length 0 once the region was freed. */
   get view(): Uint8Array {
     if (this.#freed) return new Uint8Array(0);

@@ -157,6 +157,18 @@ export interface Coalescing {
   readonly events: number;
 }
 
+/** What a vector of a lease is bound to, and what came of it since. */
+export interface VectorState {
+  /** The session is told. */
+  readonly session: boolean;
+  /** An event descriptor is raised. */
+  readonly eventfd: boolean;
+  /** How often the vector fired since it was bound to anything. */
+  readonly interrupts: number;
+  /** How often the event descriptor that is bound now was signalled. */
+  readonly signals: number;
+}
+
 export type DeviceState = 'closed' | 'open' | 'resetting' | 'lost';
 
 export interface DeviceReport {
@@ -226,9 +238,13 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
   /**
    * Raises an event descriptor when the vector fires, beside the events. `fd` is taken over, also by a call that fails; -1: none any more. Binding again releases
    * the earlier descriptor; the end of the lease releases all. Refused with `unknownVector` at or above the lease's vectors, with `notAnEventfd` for a descriptor
-   * of another kind, with `outOfRange` for coalescing that cannot be, with `noSignal` where the machine has no more of them.
+   * of another kind, with `outOfRange` for coalescing that cannot be, with `noSignal` where the machine has no more of them. `owner`: the user whose it is.
    */
-  bindVectorDescriptor(lease: number, vector: number, fd: number, coalescing?: Coalescing): Promise<void>;
+  bindVectorDescriptor(lease: number, vector: number, fd: number, coalescing?: Coalescing, owner?: number): Promise<void>;
+  /** Refused with `unknownVector` at or above the lease's vectors. */
+  vectorState(lease: number, vector: number): Promise<VectorState>;
+  /** Bytes of memory that the view of a queue of `entries` takes. */
+  ringViewBytes(entries: number): number;
   /** The grant changed: replaced as a whole; an empty list revokes. */
   replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void>;
   /** Weight and rates of a tenant as the configuration has them now; in force at once for the leases that it holds. */

@@ -10,10 +10,14 @@ import type {
   Rates,
   RegionUse,
   ShareGrant,
+  VectorState,
 } from './api.js';
 import type { ChannelMemory } from './channel.js';
 import type { RingFiles } from './shared-rings.js';
 import type { SignalHandles } from './signals.js';
+
+/** Entries of the hardware queue pair of its own behind a queue of `entries`: commands of the server's among them never take a client's place. */
+export const pairEntries = (entries: number): number => entries * 2;
 
 /** The engine's methods: what each takes and returns. */
 export interface EngineMethods {
@@ -27,6 +31,7 @@ export interface EngineMethods {
   bindVector(lease: number, vector: number, enable: boolean): void;
   /** `signal`: an id of the addon, the engine's to end once this has succeeded; 0: none any more. */
   bindVectorSignal(lease: number, vector: number, signal: number): void;
+  vectorState(lease: number, vector: number): VectorState;
   replaceGrant(lease: number, shares: readonly ShareGrant[]): void;
   setTenant(tenant: number, weight: number, rates: Rates): void;
   attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): void;

@@ -49,7 +49,8 @@ export class Doorbell {
     if (this.#closed) return;
     this.#closed = true;
     shm().epollControl(this.#epoll, 'delete', this.fd, 0, 0);
-    shm().close(this.fd);
+    // With it goes what the client sent and nobody received, and that may be anything.
+    shm().closeConnection(this.fd, false);
     this.#onClosed();
   }
 }

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { randomInt } from 'node:crypto';
 import { receiveMessageOnPort, type MessagePort, type Worker } from 'node:worker_threads';
 import { Code } from '../../protocol/index.js';
+import { ringViewBytes } from '../../hw/nvme/index.js';
 import { HardwareError } from '../../hw/task.js';
 import { shm } from '../../native/shm.js';
 import type { PreparedBacking } from '../../hw/backing.js';
@@ -20,11 +21,12 @@ import type {
   Rates,
   RegionUse,
   ShareGrant,
+  VectorState,
 } from './api.js';
 import { Refusal } from './api.js';
 import { Channel, createChannelMemory } from './channel.js';
 import { CompletionWatch } from './completion-watch.js';
-import { MAX_CHANNELS, type ControlRequest, type EngineMessage, type EngineMethod, type EngineMethods } from './control.js';
+import { MAX_CHANNELS, pairEntries, type ControlRequest, type EngineMessage, type EngineMethod, type EngineMethods } from './control.js';
 import { Counters } from './counters.js';
 import { errorOf } from './failure.js';
 import type { IdRing } from './id-ring.js';
@@ -34,6 +36,10 @@ import { takeDescriptor } from './vector-descriptor.js';
 
 /** How long an engine that was told to stop may take for it. */
 const STOP_MS = 5_000;
+
+const AT_ONCE: Coalescing = { microseconds: 0, events: 0 };
+/** No user has this number. */
+const NOBODY = 0xffff_ffff;
 
 interface Waiting {
   readonly resolve: (value: unknown) => void;
@@ -144,8 +150,8 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#call('bindVector', [lease, vector, enable]);
   }
 
-  async bindVectorDescriptor(lease: number, vector: number, fd: number, coalescing: Coalescing = { microseconds: 0, events: 0 }): Promise<void> {
-    const signal = fd === -1 ? 0 : takeDescriptor(fd, coalescing);
+  async bindVectorDescriptor(lease: number, vector: number, fd: number, coalescing = AT_ONCE, owner = NOBODY): Promise<void> {
+    const signal = fd === -1 ? 0 : takeDescriptor(fd, coalescing, owner);
     try {
       await this.#call('bindVectorSignal', [lease, vector, signal]);
     } catch (error) {
@@ -153,6 +159,14 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
       if (signal !== 0) shm().signalEnd(signal);
       throw error;
     }
+  }
+
+  vectorState(lease: number, vector: number): Promise<VectorState> {
+    return this.#call('vectorState', [lease, vector]);
+  }
+
+  ringViewBytes(entries: number): number {
+    return ringViewBytes(Math.min(pairEntries(entries), this.facts.queueEntries));
   }
 
   replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void> {

@@ -8,6 +8,7 @@
 import type { Interrupts } from '../../hw/backing.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
 import { shm } from '../../native/shm.js';
+import type { VectorState } from './api.js';
 import type { ClientQueue } from './client-queue.js';
 import type { EnginePost } from './control.js';
 import type { Lease } from './lease.js';
@@ -25,6 +26,8 @@ interface Binding {
   known: number;
   /** Turns with completions since the last that was told. */
   turns: number;
+  /** Times that it fired since it was bound. */
+  total: number;
   /** To be looked at on this turn. */
   changed: boolean;
 }
@@ -74,12 +77,20 @@ export class InterruptForwarder {
 
   inspect(): unknown {
     const bound = [...this.#bindings.values()].flat().filter((binding) => binding !== undefined);
-    return bound.map(({ lease, vector, session, signal }) => ({
+    return bound.map(({ lease, vector, session, signal, total }) => ({
       lease: lease.handle,
       vector,
       session,
+      interrupts: total,
       descriptor: signal === 0 ? undefined : shm().signalCounters(signal),
     }));
+  }
+
+  state(lease: Lease, vector: number): VectorState {
+    const binding = this.#bindings.get(lease.handle)?.[vector];
+    const { session = false, signal = 0, total = 0 } = binding ?? {};
+    const signals = signal === 0 ? 0 : (shm().signalCounters(signal)?.signals ?? 0);
+    return { session, eventfd: signal !== 0, interrupts: total, signals };
   }
 
   /** Completions of this queue were shown to its client. */
@@ -102,6 +113,7 @@ export class InterruptForwarder {
       binding.changed = false;
       const count = this.#take(binding);
       if (count === 0) continue;
+      binding.total += count;
       if (binding.session) this.#post.event('interrupt', [binding.lease.handle, binding.vector, count]);
       if (binding.signal !== 0) shm().signalRaise(binding.signal, count);
     }
@@ -113,7 +125,7 @@ export class InterruptForwarder {
     this.#bindings.set(lease.handle, bindings);
     const pair = this.#countedPair(lease, vector);
     const known = pair === undefined ? 0 : this.#interrupts.fired[pair.vector];
-    return (bindings[vector] ??= { lease, vector, session: false, signal: 0, pair, known, turns: 0, changed: false });
+    return (bindings[vector] ??= { lease, vector, session: false, signal: 0, pair, known, turns: 0, total: 0, changed: false });
   }
 
   #dropUnused(binding: Binding): void {

@@ -127,6 +127,10 @@ export function createMethods(engine: Engine): Methods {
       engine.interrupts.raise(leaseWith(handle, vector), vector, signal);
     },
 
+    *vectorState(handle, vector) {
+      return engine.interrupts.state(leaseWith(handle, vector), vector);
+    },
+
     *replaceGrant(lease, shares) {
       if (shares.length > 0) {
         yield* device.replaceGrant(lease, shares);

@@ -4,6 +4,7 @@ import type { ShownEnd } from '../../hw/dma/index.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
 import { HardwareError, type Task } from '../../hw/task.js';
 import { Refusal } from './api.js';
+import { pairEntries } from './control.js';
 import type { ClientQueue } from './client-queue.js';
 import type { Holders } from './holders.js';
 import type { DeviceParts, Lifecycle } from './lifecycle.js';
@@ -41,7 +42,7 @@ export class QueuePairs {
     if (queue.pair !== undefined) return;
     if (queue.owner.kind === 'own') {
       if (this.free < 1) throw new Refusal('noFreeQueue', 'queues', 'own');
-      queue.pair = yield* this.#create(queue.entries * 2, queue.owner.ringViews);
+      queue.pair = yield* this.#create(pairEntries(queue.entries), queue.owner.ringViews);
       return;
     }
     this.#sharedPair ??= yield* this.#create(SHARED_ENTRIES);

@@ -16,6 +16,15 @@ export interface Recipient {
   readonly gid: number;
 }
 
+/** The connection on which a ticket came, as an offer may use it. */
+export interface Visit {
+  readonly recipient: Recipient;
+  /** Duplicates the connection, for an offer that goes on using it. */
+  keep(): number;
+  /** The descriptor that came with the ticket; it is the caller's. @throws {@link Refusal} `noDescriptor` when there is none, or there are several. */
+  takeDescriptor(): number;
+}
+
 /** What goes over, and what is to be done when it is on its way or has failed. */
 export interface Gift {
   readonly descriptors: readonly number[];
@@ -27,8 +36,8 @@ export interface Gift {
 export interface Offer {
   /** Whether this peer may have it. */
   admits(recipient: Recipient): boolean;
-  /** Makes it. `keep` duplicates the connection, for an offer that goes on using it. Rejects when the object is gone. */
-  give(recipient: Recipient, keep: () => number): Gift | Promise<Gift>;
+  /** Makes it. Rejects when the object is gone. */
+  give(visit: Visit): Gift | Promise<Gift>;
 }
 
 interface Entry {

@@ -1,4 +1,5 @@
 /** Which session holds which lease, and the way of an engine's events to it. */
+import type { Domain } from '../domains/index.js';
 import type { EngineHost } from '../engine/api.js';
 import type { Log } from '../log.js';
 import type { SessionLease } from './lease.js';
@@ -16,6 +17,13 @@ export class LeaseRegistry {
 
   add(lease: SessionLease): void {
     this.#leases.get(lease.engine)?.set(lease.handle, lease);
+  }
+
+  /** Leases that reach the memory of a domain. */
+  ofDomain(domain: Domain): { device: string; lease: number; session: number }[] {
+    return [...this.#leases.values()].flatMap((leases) =>
+      [...leases.values()].filter((lease) => lease.domain === domain).map((lease) => lease.where),
+    );
   }
 
   remove(lease: SessionLease): void {

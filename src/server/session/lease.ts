@@ -1,7 +1,9 @@
 /** A session's hold on a device: its queues, its vectors, and the way in which it ends. */
 import type { LeaseMode, QueueKind } from '../../protocol/index.js';
+import type { ShownEnd } from '../../hw/dma/index.js';
 import type { Domain } from '../domains/index.js';
 import { type EngineHost, type OpenedLease, Refusal, type ShareGrant } from '../engine/api.js';
+import type { FileFacts, HandedOverFile } from '../handover/index.js';
 import type { Log } from '../log.js';
 import { messageOf } from '../text.js';
 import type { LeaseEvents } from './lease-events.js';
@@ -21,6 +23,7 @@ export interface SessionLeaseOptions {
   readonly mode: LeaseMode;
   readonly queueKind: QueueKind;
   readonly shares: readonly ShareGrant[];
+  readonly ringViews: ShownEnd | undefined;
   readonly maxQueues: number;
   readonly holder: LeaseHolder;
   /** Called when nothing of the lease is left, or nothing more can be done about it. */
@@ -34,6 +37,8 @@ export class SessionLease {
   readonly mode: LeaseMode;
   readonly queueKind: QueueKind;
   readonly vectors: number;
+  /** How the views of its hardware rings end; undefined where there are none. */
+  readonly ringViews: ShownEnd | undefined;
   readonly holder: LeaseHolder;
   /** Replaced when the administrator changes rights. */
   shares: readonly ShareGrant[];
@@ -56,6 +61,7 @@ export class SessionLease {
     this.domain = options.domain;
     this.mode = options.mode;
     this.queueKind = options.queueKind;
+    this.ringViews = options.ringViews;
     this.shares = options.shares;
     this.holder = options.holder;
     this.#maxQueues = options.maxQueues;
@@ -85,11 +91,29 @@ export class SessionLease {
     return queue;
   }
 
-  async openQueue(entries: number, key: number): Promise<Awaited<ReturnType<EngineHost['openQueue']>>> {
+  /** A view of its hardware rings counts against the tenant's limit as long as the queue is there. @throws {@link Refusal} `queueLimit`, `pinLimit` */
+  async openQueue(entries: number, key: number, pinLimit: number): Promise<Awaited<ReturnType<EngineHost['openQueue']>>> {
     if (this.queues.size >= this.#maxQueues) throw new Refusal('queueLimit', 'lease', this.handle);
-    const opened = await this.engine.openQueue(this.handle, entries);
-    this.queues.set(opened.queue, new SessionQueue(this.handle, opened.queue, key, opened.channel, this.holder));
-    return opened;
+    const viewBytes = this.ringViews === undefined ? 0 : this.engine.ringViewBytes(entries);
+    this.domain.charge(viewBytes, pinLimit);
+    try {
+      const opened = await this.engine.openQueue(this.handle, entries);
+      this.queues.set(opened.queue, new SessionQueue(this.handle, opened.queue, key, opened.channel, this.holder, viewBytes));
+      return opened;
+    } catch (error) {
+      this.domain.release(viewBytes);
+      throw error;
+    }
+  }
+
+  /** For the administrator, who asks by a mapping. */
+  get where(): { device: string; lease: number; session: number } {
+    return { device: this.engine.name, lease: this.handle, session: this.holder.number };
+  }
+
+  describeFile(what: FileFacts['what'], queue: SessionQueue, inUse = (): boolean => true): HandedOverFile {
+    const facts: FileFacts = { what, tenant: this.domain.tenant, leases: [this.where], queue: queue.index };
+    return { describe: () => facts, inUse: () => this.queues.get(queue.index) === queue && inUse() };
   }
 
   async closeQueue(index: number): Promise<void> {
@@ -135,6 +159,7 @@ export class SessionLease {
   #forget(queue: SessionQueue, quiet: boolean): void {
     queue.end(quiet);
     this.queues.delete(queue.index);
+    this.domain.release(queue.viewBytes);
     this.holder.stagings?.forgetQueue(queue.key);
     this.holder.onRoom();
   }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainRegistry } from '../domains/index.js';
 import { type EngineHost, Refusal } from '../engine/api.js';
-import type { Tickets } from '../handover/index.js';
+import { HandedOver, type Tickets } from '../handover/index.js';
 import type { Log } from '../log.js';
 import type { Audit, Isolation, ServerLimits, TenantDirectory } from '../policy.js';
 import { messageOf } from '../text.js';
@@ -57,6 +57,8 @@ export interface SessionStatus {
 
 export class SessionManager {
   readonly domains: DomainRegistry;
+  /** What clients were given. */
+  readonly handedOver = new HandedOver();
   /** Who may connect; for the listeners. */
   readonly gate: Gate;
   readonly #options: SessionManagerOptions;
@@ -78,6 +80,7 @@ export class SessionManager {
       leases: new LeaseRegistry(engines.values(), log),
       audit,
       tickets,
+      handedOver: this.handedOver,
       overflowUid,
       log,
       serverVersion,

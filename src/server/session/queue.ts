@@ -22,6 +22,8 @@ export class SessionQueue {
   readonly key: number;
   readonly channel: QueueChannel;
   readonly owner: QueueOwner;
+  /** What the view of its hardware rings counts, bytes. */
+  readonly viewBytes: number;
   /** Requests pushed and not answered. */
   inFlight = 0;
   /** Requests were pushed. */
@@ -36,12 +38,13 @@ export class SessionQueue {
   readonly carried = new Uint32Array(8);
   carriedCookie = -1;
 
-  constructor(lease: number, index: number, key: number, channel: QueueChannel, owner: QueueOwner) {
+  constructor(lease: number, index: number, key: number, channel: QueueChannel, owner: QueueOwner, viewBytes: number) {
     this.lease = lease;
     this.index = index;
     this.key = key;
     this.channel = channel;
     this.owner = owner;
+    this.viewBytes = viewBytes;
     channel.onCompletions = () => this.deliver();
   }
 

@@ -1,5 +1,5 @@
 /** What all sessions share. */
-import type { Tickets } from '../handover/index.js';
+import type { HandedOver, Tickets } from '../handover/index.js';
 import type { DomainRegistry } from '../domains/index.js';
 import type { EngineHost } from '../engine/api.js';
 import type { Log } from '../log.js';
@@ -17,6 +17,8 @@ export interface SessionServices {
   /** Hears of every refusal; it alone counts, keeps and logs them. */
   readonly audit: Audit;
   readonly tickets: Tickets;
+  /** What clients were given, for the administrator. */
+  readonly handedOver: HandedOver;
   /** The user id that the kernel shows for everybody whom it cannot name. */
   readonly overflowUid: number;
   readonly log: Log;

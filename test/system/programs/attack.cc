@@ -1,6 +1,6 @@
 // What a client can try with the descriptors that it was given: 3 the request ring, 4 the completion ring, 5 a region, which this program maps
 // before it is sealed. Prints "mapped", waits for a line (the region is sealed then), and prints one line for each attempt: its name, and "ok" or the
-// error. Attempts that only harm the client itself are not among them.
+// error. With names as arguments, the descriptors from 3 on are files of those names that it can only read. Attempts that only harm the client itself are not among them.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -45,7 +45,12 @@ static void Reopen(const char* name, int fd) {
   Say(of + " seal", fcntl(again, F_ADD_SEALS, F_SEAL_WRITE) == 0);
 }
 
-int main() {
+int main(int count, char** names) {
+  for (int at = 1; at < count; at++) {
+    Attack(names[at], 2 + at);
+    Reopen(names[at], 2 + at);
+  }
+  if (count > 1) return 0;
   void* const before = MapOf(5, PROT_READ | PROT_WRITE);
   std::printf(before == MAP_FAILED ? "not mapped\n" : "mapped\n");
   std::fflush(stdout);

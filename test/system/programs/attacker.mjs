@@ -1,51 +1,21 @@
 /**
- * A client that is given shared memory and tries what it may not do: `attacker.mjs SOCKET TENANT ATTACK`, beside the package's folders. ATTACK is the compiled
+ * A client that is given shared memory and tries what it may not do: `attacker.mjs SOCKET TENANT ATTACK`, beside session.mjs. ATTACK is the compiled
  * attack.cc. Prints its lines, then what a flush on the ring came to, as JSON.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
-import { Packr, Unpackr } from 'msgpackr';
-import { WebSocket } from 'ws';
 import { shm } from './dist/native/shm.js';
+import { fetch, open } from './session.mjs';
 
 const [path, tenant, attack, stolen] = process.argv.slice(2);
-const packr = new Packr({ useRecords: false });
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
-
-async function fetch(ticket, where, count) {
-  const connection = shm().connect(where);
-  shm().send(connection, ticket, 0, ticket.length);
-  const status = new Uint8Array(1);
-  for (;;) {
-    const got = shm().receiveDescriptors(connection, status, count);
-    if (got.bytes >= 0) return { status: got.bytes === 0 ? -1 : status[0], descriptors: got.descriptors, connection };
-    await turn();
-  }
-}
-
 if (stolen !== undefined) {
   const { status, descriptors } = await fetch(Buffer.from(stolen, 'hex'), `${path}.fds`, 2);
   console.log(JSON.stringify({ status, descriptors: descriptors.length }));
   process.exit();
 }
 
-const socket = new WebSocket(`ws+unix://${path}:/`, 'ringwarden.v1', { perMessageDeflate: false });
-await once(socket, 'open');
-let id = 0;
-async function call(type, fields = {}) {
-  socket.send(packr.pack({ type, id: ++id, ...fields }));
-  for (;;) {
-    const [data] = await once(socket, 'message');
-    const message = unpackr.unpack(data);
-    if (message.id !== id) continue;
-    if (message.type === 'error') throw new Error(message.name);
-    return message;
-  }
-}
-
-await call('hello', { version: 1, tenant });
-await call('setDomain');
+const { socket, call } = await open(path, tenant);
 const { lease, generation } = await call('openDevice', { device: 'nvme0', mode: 'shared', queues: 'own' });
 const { queue, requestBytes, completionBytes } = await call('openQueue', { lease, entries: 16 });
 const { region } = await call('mapMemory', { bytes: 4096 });

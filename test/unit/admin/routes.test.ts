@@ -197,6 +197,47 @@ describe('what the administrator may do', () => {
   });
 });
 
+describe('/mappings', () => {
+  const mapping = { start: '7f0000001000', end: '7f0000003000', permissions: 'r--s', path: '/memfd:ringwarden:region', state: 'unknown' } as const;
+  const sources = (mappings: World['sources']['mappings']): World['sources'] => ({ ...world.sources, mappings });
+  const ask = async (from: World['sources'], path: string): Promise<unknown> => JSON.parse((await createRouter(from).answer('GET', path)).text);
+
+  it('are those of the process, and the one at an address', async () => {
+    const asked: number[] = [];
+    const from = sources(async (pid) => {
+      asked.push(pid);
+      return [mapping];
+    });
+    expect(await ask(from, '/mappings/4711')).toEqual([mapping]);
+    for (const address of ['7f0000001000', '0x7f0000002fff', '7F0000001ABC']) expect(await ask(from, `/mappings/4711/${address}`)).toEqual(mapping);
+    for (const address of ['7f0000000fff', '7f0000003000', '0', 'ffffffffffffffff']) {
+      await expect(ask(from, `/mappings/4711/${address}`)).rejects.toMatchObject({
+        status: 404,
+        message: expect.stringContaining(address) as string,
+      });
+    }
+    for (const address of ['', 'x', '0x', '-1', '1 2', '12345678901234567']) {
+      await expect(ask(from, `/mappings/4711/${encodeURIComponent(address)}`)).rejects.toMatchObject({ status: 404 });
+    }
+    expect(new Set(asked)).toEqual(new Set([4711]));
+  });
+
+  it.each(['0', '-1', '1.5', '01', 'self', '', '..%2f1', '99999999999'])('of the process "%s" there are none', async (process) => {
+    const from = sources(() => Promise.reject(new Error('not to be asked')));
+    await expect(ask(from, `/mappings/${process}`)).rejects.toMatchObject({ status: 404, remedy: expect.stringContaining('ps(1)') as string });
+  });
+
+  it.each([
+    ['ENOENT', 404, 'there is no process 4711'],
+    ['ESRCH', 404, 'there is no process 4711'],
+    ['EACCES', 409, 'the server may not look into process 4711'],
+    ['EPERM', 409, 'the server may not look into process 4711'],
+  ])('%s says what it means', async (code, status, message) => {
+    const from = sources(() => Promise.reject(Object.assign(new Error(code), { code })));
+    await expect(ask(from, '/mappings/4711')).rejects.toMatchObject({ status, message });
+  });
+});
+
 describe('what is not there', () => {
   it.each([
     ['GET', '/', 404],

@@ -9,6 +9,7 @@ import type {
   HardwareView,
   OpenedLease,
   OpenedQueue,
+  VectorState,
   TenantCounters,
   TraceRecord,
 } from '../../../src/server/engine/api.js';
@@ -108,6 +109,8 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   resetLease = async (): Promise<number> => refuse('resetLease');
   bindVector = async (): Promise<void> => refuse('bindVector');
   bindVectorDescriptor = async (): Promise<void> => refuse('bindVectorDescriptor');
+  vectorState = async (): Promise<VectorState> => refuse('vectorState');
+  ringViewBytes = (): number => refuse('ringViewBytes');
   setTenant = async (): Promise<void> => {};
   replaceGrant = async (): Promise<void> => refuse('replaceGrant');
   attachRegion = async (): Promise<void> => refuse('attachRegion');
@@ -153,6 +156,7 @@ export function createWorld(
       sessions: () => world.sessions,
       pinnedBytes: (tenant) => (tenant === 'alice' ? 4096 : 0),
       wipes: () => world.wipes,
+      mappings: async () => [],
       inspectSessions: () => ({ sessions: world.sessions }),
       reload: async () => world.reload,
     },

@@ -1,5 +1,5 @@
 /** The engine behind rings that a client has mapped: what a good client sees, and what a bad one can do, which is to hurt itself. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { violations } from '../../../src/hw/emulated/index.js';
 import { shm } from '../../../src/native/shm.js';
 import { Code, EntryFlag, Field, Operation, type RequestFields } from '../../../src/protocol/index.js';
@@ -7,6 +7,7 @@ import { Refusal } from '../../../src/server/engine/api.js';
 import { QueueFiles } from '../../../src/server/handover/index.js';
 import { createMemoryFile } from '../../../src/hw/dma/index.js';
 import { EngineWorld, type Tenant } from '../../support/engine-world.js';
+import { Lingering } from '../../support/lingering.js';
 import { RawRing } from '../../support/raw-ring.js';
 import { descriptorCount, mappingsOf, thread } from '../native/support.js';
 
@@ -286,14 +287,32 @@ describe('the doorbell', () => {
   });
 });
 
+describe('a client that sends descriptors over the doorbell', () => {
+  test('which take for ever to close, keeps the engine waiting neither while the queue is there nor at its end', async () => {
+    const files = [await Lingering.make(), await Lingering.make()];
+    const [taken, left] = files;
+    const send = (fd: number): void => {
+      shm().sendDescriptors(ring.doorbell, new Uint8Array(1), [fd]);
+      shm().close(fd);
+    };
+    send(taken.fd);
+    expect(complete(read()).map(({ code }) => code)).toEqual([Code.ok]);
+    // This one the engine never receives: it goes with the connection.
+    send(left.fd);
+    world.run(world.methods.closeQueue(tenant.lease.lease, tenant.queue));
+    othersWork();
+    for (const file of files) file.end();
+  });
+});
+
 describe('the end of the queue', () => {
-  test('leaves the engine no mapping and no descriptor, and the client zeroes', () => {
+  test('leaves the engine no mapping and no descriptor, and the client zeroes', async () => {
     expect(complete(read()).map(({ code }) => code)).toEqual([Code.ok]);
     ring.write(read());
     ring.commit();
     const before = descriptorCount();
     world.run(world.methods.closeQueue(tenant.lease.lease, tenant.queue));
-    expect(descriptorCount()).toBe(before - 1);
+    await vi.waitFor(() => expect(descriptorCount()).toBe(before - 1));
     files.revoke(true);
     expect(descriptorCount()).toBe(before - 3);
     // What is left is the client's own.

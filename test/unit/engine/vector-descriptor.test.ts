@@ -10,6 +10,8 @@ import { StuckFile } from '../../support/fuse.js';
 import { FULL_COUNTER, counterOf, makeWritesBlock } from '../../support/hostile-eventfd.js';
 import { descriptorCount } from '../native/support.js';
 
+/** Whose descriptors these are; no user of this machine. */
+const USER = 77_777;
 const AT_ONCE: Coalescing = { microseconds: 0, events: 0 };
 
 let world: EngineWorld;
@@ -32,7 +34,7 @@ function passed(): { fd: number; toPass: number } {
 /** Binds as the host does, and returns the client's end and the signal. */
 function bind({ lease, queue }: Tenant, coalescing = AT_ONCE, vector = queue): { fd: number; signal: number } {
   const { fd, toPass } = passed();
-  const signal = takeDescriptor(toPass, coalescing);
+  const signal = takeDescriptor(toPass, coalescing, USER);
   try {
     world.run(world.methods.bindVectorSignal(lease.lease, vector, signal));
   } catch (error) {
@@ -160,7 +162,7 @@ describe('is refused', () => {
       [{ microseconds: 10, events: 1.5 }, 'events: 1.5'],
       [{ microseconds: 0, events: 8 }, 'events: 8'],
     ];
-    for (const [coalescing, message] of wrong) expect(() => takeDescriptor(shm().eventfd(), coalescing)).toThrow(`outOfRange at ${message}`);
+    for (const [coalescing, message] of wrong) expect(() => takeDescriptor(shm().eventfd(), coalescing, USER)).toThrow(`outOfRange at ${message}`);
     await vi.waitFor(() => expect(descriptorCount()).toBe(before));
   });
 
@@ -168,7 +170,7 @@ describe('is refused', () => {
     const before = descriptorCount();
     const [left, right] = shm().socketpair();
     for (const fd of [left, right, shm().memfdCreate('test', 4096), shm().epollCreate(), openSync('/dev/null', 'r')]) {
-      expect(() => takeDescriptor(fd, AT_ONCE)).toThrow('notAnEventfd at fd');
+      expect(() => takeDescriptor(fd, AT_ONCE, USER)).toThrow('notAnEventfd at fd');
     }
     await vi.waitFor(() => expect(descriptorCount()).toBe(before));
   });
@@ -211,7 +213,7 @@ describe('the engine and the other tenants go on', () => {
       const [hostile, other] = [world.tenant(1), world.tenant(2)];
       const { fd } = bind(other);
       const pass = await file.open();
-      expect(() => takeDescriptor(pass, AT_ONCE)).toThrow('notAnEventfd at fd');
+      expect(() => takeDescriptor(pass, AT_ONCE, USER)).toThrow('notAnEventfd at fd');
       await vi.waitFor(() => expect(file.stuck.length).toBe(1));
       await bothGoOn(hostile, other, fd);
       // Its close is still under way.

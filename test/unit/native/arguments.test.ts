@@ -59,7 +59,10 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   signalRaise: [whole(4096), whole(1)],
   signalEnd: [whole(4096)],
   signalCounters: [whole(4096)],
-  closeElsewhere: [whole(event)],
+  closeElsewhere: [whole(event), whole(0)],
+  closeConnection: [whole(event), { kind: 'flag', good: true }],
+  canCloseElsewhere: [whole(0)],
+  refuseDescriptors: [whole(left)],
 };
 
 const notNumbers = ['1', undefined, null, {}, [1], true, 1n, Symbol('one'), () => 1];
@@ -183,7 +186,7 @@ test('a descriptor that is not open is EBADF with the name of the call', () => {
     [() => shm().eventfdTake(closed), 'read'],
     [() => shm().epollControl(epoll, 'add', closed, 1, 1), 'epoll_ctl'],
     [() => shm().epollWait(closed, new Int32Array(2), 0), 'epoll_wait'],
-    [() => shm().receive(closed, new Uint8Array(1), 0, 1), 'recv'],
+    [() => shm().receive(closed, new Uint8Array(1), 0, 1), 'recvmsg'],
     [() => shm().send(closed, new Uint8Array(1), 0, 1), 'send'],
     [() => shm().sendDescriptors(closed, new Uint8Array(1), [event]), 'sendmsg'],
     [() => shm().sendDescriptors(left, new Uint8Array(1), [closed]), 'sendmsg'],

@@ -214,6 +214,6 @@ describe('an id that was ended', () => {
 test('a descriptor is closed elsewhere', async () => {
   await seenByThread();
   const before = descriptorCount();
-  expect(shm().closeElsewhere(shm().eventfd())).toBe(true);
+  expect(shm().closeElsewhere(shm().eventfd(), 0)).toBe(true);
   await vi.waitFor(() => expect(descriptorCount()).toBe(before));
 });

@@ -112,7 +112,7 @@ describe('asyncapi.json', () => {
     await call('listDevices');
     await call('deviceState', { device: 'nvme0', wait: true });
     const { domain } = await call('setDomain');
-    const { lease, generation } = await call('openDevice', { device: 'nvme0', mode: 'shared', queues: 'own' });
+    const { lease, generation } = await call('openDevice', { device: 'nvme0', mode: 'shared', queues: 'own', ringViews: true });
     const { queue } = await call('openQueue', { lease, entries: 64 });
     const ready = Object.assign(client, {
       lease: lease as number,
@@ -140,6 +140,11 @@ describe('asyncapi.json', () => {
     release(fetched);
     const shared = await call('openQueue', { lease, entries: 64 });
     await call('shareQueue', { lease, queue: shared['queue'] });
+    await call('viewQueue', { lease, queue });
+    const bound = await call('bindEventfd', { lease, vector: 1, source: 'server' });
+    release(await fetchDescriptors(bound['path'] as string, bound['ticket'] as Uint8Array));
+    await call('vectorState', { lease, vector: 1 });
+    await call('unbindEventfd', { lease, vector: 1 });
     await call('resetLease', { lease });
     await call('unmapMemory', { region });
     await call('closeQueue', { lease, queue });

@@ -3,6 +3,7 @@
  * given. Judging is left out on purpose: what the validator refuses is tested beside it.
  */
 import { EventEmitter } from 'node:events';
+import { ShownFile } from '../../../src/hw/dma/index.js';
 import { shm } from '../../../src/native/shm.js';
 import { ALL_OPERATIONS, COMPLETION_WORDS, Code, CompletionWord, ENTRY_WORDS, EntryWord, Operation, Right } from '../../../src/protocol/index.js';
 import {
@@ -19,7 +20,10 @@ import {
   type QueueChannel,
   Refusal,
   type ShareGrant,
+  type ShownRing,
+  type VectorState,
 } from '../../../src/server/engine/api.js';
+import { takeDescriptor } from '../../../src/server/engine/vector-descriptor.js';
 
 export const BLOCK_BYTES = 512;
 export const DISK_BLOCKS = 65_536;
@@ -127,6 +131,8 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   readonly regions = new Map<string, { readonly bytes: Uint8Array; readonly buffer: ArrayBuffer; readonly owner: string }>();
   /** Of these, the ones that no request can use. */
   readonly held = new Set<string>();
+  /** Signals of bound descriptors, by `lease/vector`. */
+  readonly signals = new Map<string, number>();
   /** Requests stay in flight until `work` or `giveUp`. */
   holding = false;
   state: DeviceState = 'open';
@@ -211,6 +217,7 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   async closeLease(handle: number, reason: string): Promise<void> {
     await this.#called('closeLease', `${handle} ${reason}`);
     this.giveUp(handle, Code.aborted);
+    for (const [key, signal] of this.signals) if (key.startsWith(`${handle}/`) && this.signals.delete(key)) shm().signalEnd(signal);
     this.leases.delete(handle);
     this.#checkFree();
   }
@@ -243,7 +250,21 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
 
   async hardwareView(handle: number, queue: number): Promise<HardwareView> {
     await this.#called('hardwareView', `${handle} ${queue}`);
-    throw new Refusal('noRingView', 'queue', queue);
+    const { ringViews, generation } = this.#lease(handle);
+    if (ringViews === undefined) throw new Refusal('noRingView', 'queue', queue);
+    const open = (entryBytes: number): ShownRing => {
+      const file = new ShownFile('ringwarden:test', this.ringViewBytes(64) / 2, ringViews);
+      file.seal();
+      const fd = file.open();
+      file.end(false);
+      return { fd, bytes: file.bytes, entries: 64, entryBytes };
+    };
+    return { generation, submission: open(64), completion: open(16) };
+  }
+
+  /** Two pages, whatever the queue. */
+  ringViewBytes(_entries: number): number {
+    return 8_192;
   }
 
   async resetLease(handle: number): Promise<number> {
@@ -257,8 +278,18 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
     await this.#called('bindVector', `${handle} ${vector} ${enable}`);
   }
 
-  async bindVectorDescriptor(handle: number, vector: number, fd: number): Promise<void> {
-    await this.#called('bindVectorDescriptor', `${handle} ${vector} ${fd}`);
+  async bindVectorDescriptor(handle: number, vector: number, fd: number, coalescing = { microseconds: 0, events: 0 }, owner = 0): Promise<void> {
+    await this.#called('bindVectorDescriptor', `${handle} ${vector} ${fd === -1 ? 'none' : JSON.stringify(coalescing)}`);
+    const earlier = this.signals.get(`${handle}/${vector}`);
+    const signal = fd === -1 ? undefined : takeDescriptor(fd, coalescing, owner);
+    if (earlier !== undefined) shm().signalEnd(earlier);
+    this.signals.delete(`${handle}/${vector}`);
+    if (signal !== undefined) this.signals.set(`${handle}/${vector}`, signal);
+  }
+
+  async vectorState(handle: number, vector: number): Promise<VectorState> {
+    await this.#called('vectorState', `${handle} ${vector}`);
+    return { session: false, eventfd: this.signals.has(`${handle}/${vector}`), interrupts: 3, signals: 2 };
   }
 
   async setTenant(): Promise<void> {}

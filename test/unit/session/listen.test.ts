@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
+import { shm } from '../../../src/native/shm.js';
 import { SUBPROTOCOL } from '../../../src/protocol/index.js';
 import { Tickets } from '../../../src/server/handover/index.js';
 import { type ConnectionSink, type Listener, listenTcp, listenUnix } from '../../../src/server/listen/index.js';
@@ -71,6 +72,22 @@ function handshake(path: string, options: { headers?: Record<string, string>; pr
     });
   });
 }
+
+it('no descriptors can be sent to it, where the kernel can see to that', async () => {
+  const path = join(folder, 'socket');
+  listeners.push(await listenUnix({ path, mode: 0o600, sessions: sink, limits: LIMITS, tickets: new Tickets(), log: silentLog }));
+  const [left, right] = shm().socketpair();
+  const connections = [path, `${path}.fds`].map((each) => shm().connect(each));
+  const send = (fd: number): unknown => {
+    try {
+      return shm().sendDescriptors(fd, Buffer.from('G'), [left]);
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code;
+    }
+  };
+  expect(connections.map(send)).toEqual([shm().refuseDescriptors(right) ? 'EPERM' : 1, 1]);
+  for (const fd of [left, right, ...connections]) shm().close(fd);
+});
 
 describe('the path of a Unix socket', () => {
   it('has the mode that was asked for, and is gone after close, with its lock', async () => {

@@ -154,10 +154,10 @@ export class World {
   }
 
   /** A session with a domain, a lease and a queue. */
-  async ready(tenant = 'alice', entries = 64): Promise<ReadyClient> {
+  async ready(tenant = 'alice', entries = 64, open: Readonly<Record<string, unknown>> = {}): Promise<ReadyClient> {
     const client = await this.session(tenant);
     const { domain } = await client.call('setDomain', {});
-    const { lease, generation } = await client.call('openDevice', { device: this.engine.name, mode: 'shared', queues: 'own' });
+    const { lease, generation } = await client.call('openDevice', { device: this.engine.name, mode: 'shared', queues: 'own', ...open });
     const { queue } = await client.call('openQueue', { lease, entries });
     return Object.assign(client, { lease: lease as number, generation: generation as number, queue: queue as number, domain: domain as number });
   }

@@ -1,5 +1,6 @@
 /** Devices, leases and queues. */
-import { RING_VERSION, completionRingBytes, requestRingBytes } from '../../../protocol/index.js';
+import type { ShownEnd } from '../../../hw/dma/index.js';
+import { type QueueKind, RING_VERSION, completionRingBytes, requestRingBytes } from '../../../protocol/index.js';
 import { type EngineHost, type OpenLease, type OpenedLease, Refusal } from '../../engine/api.js';
 import type { DeviceGrant } from '../../policy.js';
 import { messageOf } from '../../text.js';
@@ -8,6 +9,7 @@ import { SessionLease } from '../lease.js';
 import { reconcileLease } from '../policy.js';
 import type { Session } from '../session.js';
 import { type Handler, LATER } from './handler.js';
+import { checkPeer, isPrivileged } from './tickets.js';
 
 /** The device and what the tenant may do with it. A device that is not granted cannot be told from one that does not exist. */
 function granted(session: Session, device: string): { engine: EngineHost; grant: DeviceGrant } {
@@ -54,13 +56,14 @@ export const deviceState: Handler<'deviceState'> = {
 export const openDevice: Handler<'openDevice'> = {
   needs: 'domain',
   isNewWork: true,
-  async handle(session, { device, mode, queues }) {
+  async handle(session, { device, mode, queues, ringViews: asksForViews }) {
     const { engine, grant } = granted(session, device);
     const { tenant, services } = session;
     const { limits } = tenant;
     const domain = session.mustHaveDomain();
     if (!grant.modes.includes(mode)) throw new Refusal('notInGrant', 'mode', mode);
     if (!grant.queues.includes(queues)) throw new Refusal('notInGrant', 'queues', queues);
+    const ringViews = asksForViews === true ? endOfViews(session, queues) : undefined;
     if (session.leases.size >= limits.leases) throw new Refusal('leaseLimit', 'device', session.leases.size);
     const opened = await openLease(session, engine, device, {
       tenant: tenant.index,
@@ -71,6 +74,7 @@ export const openDevice: Handler<'openDevice'> = {
       domain: domain.number,
       mode,
       queues,
+      ringViews,
       shares: grant.shares,
       maxInFlight: limits.inFlight,
       maxQueues: limits.queuesPerLease,
@@ -93,6 +97,7 @@ export const openDevice: Handler<'openDevice'> = {
       mode,
       queueKind: queues,
       shares: grant.shares,
+      ringViews,
       maxQueues: limits.queuesPerLease,
       holder: session,
       onClosed,
@@ -113,6 +118,13 @@ export const openDevice: Handler<'openDevice'> = {
     return describeLease(lease, device, limits.inFlight, opened.maxBlocks);
   },
 };
+
+/** How the views of the hardware's rings end for this peer. @throws {@link Refusal} `noHandover`, `overflowUser`, `viewsNeedOwn`. */
+function endOfViews(session: Session, queues: QueueKind): ShownEnd {
+  checkPeer(session);
+  if (queues !== 'own') throw new Refusal('viewsNeedOwn', 'ringViews', queues);
+  return isPrivileged(session.peer.uid) ? 'orphaned' : 'truncated';
+}
 
 async function openLease(session: Session, engine: EngineHost, device: string, request: OpenLease): Promise<OpenedLease> {
   try {
@@ -139,7 +151,7 @@ export const openQueue: Handler<'openQueue'> = {
   async handle(session, { lease: handle, entries }) {
     const lease = session.lease(handle);
     if (entries > session.tenant.limits.ringEntries) throw new Refusal('outOfRange', 'entries', entries);
-    const { queue, vector, hardware } = await lease.openQueue(entries, session.nextQueueKey());
+    const { queue, vector, hardware } = await lease.openQueue(entries, session.nextQueueKey(), session.tenant.limits.pinBytes);
     return {
       queue,
       entries,
@@ -171,19 +183,5 @@ export const resetLease: Handler<'resetLease'> = {
     // What the reset ended comes before the answer to it.
     lease.deliver();
     return { generation };
-  },
-};
-
-export const bindVector: Handler<'bindVector'> = {
-  needs: 'lease',
-  isNewWork: false,
-  async handle(session, { lease: handle, vector, enable }) {
-    const lease = session.lease(handle);
-    if (vector >= lease.vectors) throw new Refusal('unknownVector', 'vector', vector);
-    // Bound before the engine may tell of it, and until the engine agreed to tell no more.
-    if (enable) lease.boundVectors.add(vector);
-    await lease.engine.bindVector(handle, vector, enable);
-    if (!enable) lease.boundVectors.delete(vector);
-    return {};
   },
 };

@@ -1,10 +1,12 @@
 /** Every request of the protocol and what answers it. */
 import type { RequestType } from '../../../protocol/index.js';
-import { bindVector, closeDevice, closeQueue, deviceState, listDevices, openDevice, openQueue, resetLease } from './device.js';
+import { closeDevice, closeQueue, deviceState, listDevices, openDevice, openQueue, resetLease } from './device.js';
 import { hello, ping, setDomain, unsetDomain } from './general.js';
 import type { Handler } from './handler.js';
 import { mapMemory, readMemory, unmapMemory, writeMemory } from './memory.js';
 import { sealRegion, shareQueue, shareRegion } from './share.js';
+import { bindEventfd, bindVector, unbindEventfd, vectorState } from './vectors.js';
+import { viewQueue } from './view.js';
 
 export { LATER } from './handler.js';
 
@@ -18,6 +20,7 @@ export const HANDLERS: { readonly [Type in RequestType]: Handler<Type> } = {
   openQueue,
   closeQueue,
   shareQueue,
+  viewQueue,
   mapMemory,
   unmapMemory,
   shareRegion,
@@ -26,6 +29,9 @@ export const HANDLERS: { readonly [Type in RequestType]: Handler<Type> } = {
   readMemory,
   resetLease,
   bindVector,
+  bindEventfd,
+  unbindEventfd,
+  vectorState,
   deviceState,
   ping,
 };

@@ -1,36 +1,12 @@
 /** Memory that a client maps: shareQueue, shareRegion, sealRegion. */
 import { Refusal } from '../../engine/api.js';
-import { type Gift, type Offer, QueueFiles, type Recipient } from '../../handover/index.js';
+import { type Gift, QueueFiles, type Visit } from '../../handover/index.js';
 import { shm } from '../../../native/shm.js';
-import type { TicketInfo } from '../../../protocol/index.js';
 import type { SessionLease } from '../lease.js';
 import type { SessionQueue } from '../queue.js';
 import type { Session } from '../session.js';
 import type { Handler } from './handler.js';
-
-/** Whether this session is told of memory at all. @throws {@link Refusal} `noHandover`, `overflowUser`. */
-function checkPeer({ peer, services }: Session): void {
-  if (peer.transport !== 'unix' || services.tickets.path === undefined) throw new Refusal('noHandover', 'type', peer.transport);
-  if (peer.uid === services.overflowUid) throw new Refusal('overflowUser', '', peer.uid);
-}
-
-function issue(session: Session, give: Offer['give']): TicketInfo {
-  const { tickets } = session.services;
-  const { path } = tickets;
-  if (path === undefined) throw new Refusal('noHandover');
-  return { ticket: tickets.issue(session, { admits: (recipient) => isSameTenant(session, recipient), give }), path };
-}
-
-/** The second connection proves by itself that it is of the same tenant: as the session's user, if a token proved that one, or as a user of the tenant. */
-function isSameTenant(session: Session, recipient: Recipient): boolean {
-  const { peer, services } = session;
-  if (session.ended || recipient.uid === services.overflowUid) return false;
-  if (session.credentials.token !== undefined) return recipient.uid === peer.uid;
-  return services.directory().authenticate({ peer: recipient, tenant: session.tenantName }) !== undefined;
-}
-
-/** Users that could undo what is done to a file, or do the same to this process. */
-const isPrivileged = ({ uid }: Recipient): boolean => uid === 0 || uid === process.getuid?.();
+import { checkPeer, isPrivileged, issue } from './tickets.js';
 
 export const shareQueue: Handler<'shareQueue'> = {
   needs: 'lease',
@@ -40,30 +16,35 @@ export const shareQueue: Handler<'shareQueue'> = {
     const lease = session.lease(handle);
     const queue = lease.queue(index);
     if (queue.files !== undefined || queue.used) throw new Refusal('notFresh', 'queue', index);
-    const info = issue(session, (recipient, keep) => giveRings(lease, queue, isPrivileged(recipient), keep));
+    const info = issue(session, (visit) => giveRings(session, lease, queue, visit));
     queue.offered = true;
     return info;
   },
 };
 
-/** Makes the rings, moves the engine's end of the queue to them, and seals what the client must not write. `keep` gives the doorbell. */
-async function giveRings(lease: SessionLease, queue: SessionQueue, privileged: boolean, keep: () => number): Promise<Gift> {
+/** Makes the rings, moves the engine's end of the queue to them, and seals what the client must not write. The connection is the doorbell. */
+async function giveRings(session: Session, lease: SessionLease, queue: SessionQueue, visit: Visit): Promise<Gift> {
   if (lease.closing || queue.closing) throw new Refusal('unknownQueue', 'queue', queue.index);
   if (queue.files !== undefined) throw new Refusal('notFresh', 'queue', queue.index);
-  const doorbell = keep();
+  const doorbell = visit.keep();
   let files: QueueFiles | undefined;
   try {
-    files = new QueueFiles(queue.channel.entries, privileged);
+    // Where the kernel can keep descriptors off the doorbell, it does.
+    shm().refuseDescriptors(doorbell);
+    files = new QueueFiles(queue.channel.entries, isPrivileged(visit.recipient.uid));
     // From now on the end of the queue is the end of the files, too.
     queue.files = files;
     await lease.engine.shareQueue(lease.handle, queue.index, { requests: files.requests, completions: files.completions, doorbell });
   } catch (error) {
-    shm().close(doorbell);
+    shm().closeConnection(doorbell, true);
     queue.files = undefined;
     files?.revoke(true);
     throw error;
   }
   const completions = files.seal();
+  const { handedOver } = session.services;
+  handedOver.add(files.requests, lease.describeFile('request ring', queue));
+  handedOver.add(completions, lease.describeFile('completion ring', queue));
   return { descriptors: [files.requests, completions], done: () => shm().close(completions) };
 }
 
@@ -74,7 +55,21 @@ export const shareRegion: Handler<'shareRegion'> = {
     checkPeer(session);
     const domain = session.mustHaveDomain();
     await domain.offer(handle);
-    return issue(session, () => ({ descriptors: [domain.region(handle).handOver()], done: () => undefined }));
+    return issue(session, () => {
+      const region = domain.region(handle);
+      const fd = region.handOver();
+      session.services.handedOver.add(fd, {
+        describe: () => ({
+          what: 'region',
+          tenant: domain.tenant,
+          leases: session.services.leases.ofDomain(domain),
+          domain: domain.number,
+          region: handle,
+        }),
+        inUse: () => !region.freed,
+      });
+      return { descriptors: [fd], done: () => undefined };
+    });
   },
 };
 

@@ -1,0 +1,43 @@
+/** Programs that are given memory as another user of the machine, and try what they may not do with it: `test/system/programs`. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { ROOT, type Workspace } from './processes.js';
+import { asUser } from './users.js';
+
+/** What the attacker needs, where every user can read it. */
+export function open(space: Workspace): void {
+  chmodSync(space.folder, 0o755);
+  for (const folder of ['dist/native', 'build/shm.node', 'node_modules/ws', 'node_modules/msgpackr', 'package.json']) {
+    cpSync(join(ROOT, folder), space.path(folder), { recursive: true });
+  }
+  for (const program of ['session.mjs', 'attacker.mjs', 'view-attacker.mjs'])
+    cpSync(join(ROOT, 'test/system/programs', program), space.path(program));
+  const built = spawnSync('g++', ['-O1', '-o', space.path('attack'), join(ROOT, 'test/system/programs/attack.cc')], { encoding: 'utf8' });
+  expect(built.stderr).toBe('');
+}
+
+export async function attackAs<Result>(space: Workspace, program: string, uid: number, name: string, stolen: string[] = []): Promise<Result> {
+  const [command, ...rest] = asUser(uid);
+  const { stdout, stderr } = await space.run(command, [
+    ...rest,
+    process.execPath,
+    program,
+    space.path('server.sock'),
+    name,
+    space.path('attack'),
+    ...stolen,
+  ]);
+  expect(stderr).toBe('');
+  return JSON.parse(stdout) as Result;
+}
+
+/** Lines of attack.cc. */
+export const attempts = (of: string, results: Readonly<Record<string, string>>): string[] =>
+  Object.entries(results).map(([name, result]) => `${of} ${name} ${result}`);
+/** What a sealed file says to a descriptor that writes; and, opened once more for writing. */
+export const SEALED = { map: 'EPERM', protect: 'EACCES', remove: 'EACCES', write: 'EPERM', truncate: 'EPERM', grow: 'EPERM', punch: 'EPERM' };
+export const REOPENED = { map: 'EPERM', write: 'EPERM', truncate: 'EPERM', punch: 'EPERM', seal: 'EPERM' };
+/** What it says to a descriptor that only reads. */
+export const READ_ONLY = { map: 'EACCES', protect: 'EACCES', remove: 'EACCES', write: 'EBADF', truncate: 'EINVAL', grow: 'EINVAL', punch: 'EBADF' };
