@@ -1,14 +1,17 @@
 /** A file system of one file whose owner answers everything but the request that comes with closing: what a hostile client can pass in place of an eventfd. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, open, openSync, read, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 
 /** Requests (linux/fuse.h). */
 const Opcode = { forget: 2, getattr: 3, open: 14, release: 18, flush: 25, init: 26, interrupt: 36, batchForget: 42 } as const;
 const NOT_IMPLEMENTED = -38;
+const MOUNT =
+  'mount -i -n -t fuse -o fd=3,rootmode=100000,user_id=0,group_id=0 stuck "$1" && exec 3>&- && echo mounted && read end; umount -n -l "$1"';
 
 export class StuckFile {
   readonly path: string;
@@ -16,6 +19,12 @@ export class StuckFile {
   readonly stuck: bigint[] = [];
   readonly #folder: string;
   readonly #device: number;
+  /**
+   * Mounts, and unmounts when its input ends, also by the end of this process. One process for both, started before anybody has the file open: a process that
+   * is started later closes the file on its way, and so waits for an answer that only this process could give, which waits for that process.
+   */
+  readonly #mounter: ChildProcess;
+  readonly #unmounted: Promise<unknown>;
   #ended = false;
 
   private constructor(folder: string) {
@@ -23,6 +32,8 @@ export class StuckFile {
     this.path = join(folder, 'file');
     writeFileSync(this.path, '');
     this.#device = openSync('/dev/fuse', 'r+');
+    this.#mounter = spawn('sh', ['-c', MOUNT, 'sh', this.path], { stdio: ['pipe', 'pipe', 'ignore', this.#device] });
+    this.#unmounted = once(this.#mounter, 'close');
   }
 
   /** Undefined where this process may not mount. */
@@ -36,15 +47,9 @@ export class StuckFile {
       return undefined;
     }
     void file.#serve();
-    const options = 'fd=3,rootmode=100000,user_id=0,group_id=0';
-    const mounting = spawn('mount', ['-i', '-n', '-t', 'fuse', '-o', options, 'stuck', file.path], {
-      stdio: ['ignore', 'ignore', 'ignore', file.#device],
-    });
-    const [status] = (await once(mounting, 'close')) as [number];
-    if (status === 0) return file;
-    file.#ended = true;
-    closeSync(file.#device);
-    rmSync(folder, { recursive: true });
+    const mounted = await Promise.race([once(file.#mounter.stdout as Readable, 'data').then(() => true), file.#unmounted.then(() => false)]);
+    if (mounted) return file;
+    await file.end();
     return undefined;
   }
 
@@ -59,7 +64,8 @@ export class StuckFile {
 
   async end(): Promise<void> {
     this.release();
-    await once(spawn('umount', ['-n', '-l', this.path], { stdio: 'ignore' }), 'close');
+    this.#mounter.stdin?.end();
+    await this.#unmounted;
     this.#ended = true;
     closeSync(this.#device);
     rmSync(this.#folder, { recursive: true });
