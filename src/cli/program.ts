@@ -8,6 +8,7 @@ import { demoCommand } from './demo/index.js';
 import { Exit } from './failure.js';
 import { listCommand, showCommand } from './list.js';
 import { printFailure } from './output.js';
+import { runCommand } from './run/index.js';
 import { serveCommand } from './serve.js';
 import { tokenCommand } from './token.js';
 
@@ -25,6 +26,7 @@ function createProgram(): Command {
     listCommand(),
     showCommand(),
     copyCommand(),
+    runCommand(),
     statusCommand(),
     statsCommand(),
     traceCommand(),

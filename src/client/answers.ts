@@ -1,6 +1,7 @@
 /** Reads the answers of the server: what is not as `protocol/messages.ts` has it throws a ConnectionError. */
 import {
   type DeviceInfo,
+  type ErrorMessage,
   type LeaseInfo,
   MAX_BLOCKS,
   MAX_REGION_BYTES,
@@ -147,4 +148,10 @@ export function readTicket(answer: Fields): Ticket {
   if (ticket.length !== TICKET_BYTES) throw malformed(`a ticket of ${ticket.length} bytes`);
   // A view of the message, whose memory is used again.
   return { ticket: Uint8Array.from(ticket), path: text(answer, 'path') };
+}
+
+export function readError(message: Fields): Pick<ErrorMessage, 'id' | 'code' | 'field' | 'value'> {
+  text(message, 'name');
+  text(message, 'message');
+  return { id: whole(message, 'id'), code: whole(message, 'code', U16), field: text(message, 'field'), value: text(message, 'value') };
 }
