@@ -8,6 +8,7 @@ import type {
   OpenedLease,
   OpenedQueue,
   Rates,
+  RegionDma,
   RegionUse,
   ShareGrant,
 } from './api.js';
@@ -29,7 +30,7 @@ export interface EngineMethods {
   bindVectorSignal(lease: number, vector: number, signal: number): void;
   replaceGrant(lease: number, shares: readonly ShareGrant[]): void;
   setTenant(tenant: number, weight: number, rates: Rates): void;
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): void;
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse, dma: RegionDma): void;
   holdRegion(domain: number, handle: number, held: boolean): void;
   detachRegion(domain: number, handle: number, force: boolean): void;
   regionInFlight(domain: number, handle: number): number;
