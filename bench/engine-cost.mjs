@@ -66,7 +66,7 @@ answerCalls({
     const memory = createChannelMemory(256);
     const { queue } = run(methods.openQueue(lease, 0, memory, 0x1234_5678));
     channel = new Channel(0, memory, activations, signals);
-    run(methods.attachRegion(0, REGION, createMemoryFile('bench', REGION_BYTES), REGION_BYTES, 'bench', 'client'));
+    run(methods.attachRegion(0, REGION, createMemoryFile('bench', REGION_BYTES), REGION_BYTES, 'bench', 'client', 'direct'));
     const to = { generation, lease, queue };
     const data = (index) => ({ ...to, region: REGION, offset: BigInt(index * BLOCK_BYTES), length: BLOCK_BYTES });
     batches.read = batchOf((index) => ({ ...data(index), operation: Operation.read }));

@@ -3,6 +3,7 @@
  *
  *   cc -std=c11 -O2 -o copy examples/c/copy.c
  *   ./copy ringwarden-data/ringwarden.sock alice nvme0
+ *   ringwarden run --tenant alice --device nvme0 -- ./copy
  */
 #include "ringwarden.h"
 
@@ -88,9 +89,15 @@ static int compare(rw_session *session, const rw_queue *queue, uint8_t *data, ui
   return 0;
 }
 
+/* With arguments by itself, without any as `ringwarden run` began it. */
+static int begin(rw_session *session, rw_lease *lease, char **argv) {
+  if (argv[1] == NULL) return rw_inherit(session, lease);
+  return rw_connect(session, argv[1], argv[2]) == 0 ? rw_open_device(session, argv[3], lease) : -1;
+}
+
 int main(int argc, char **argv) {
-  if (argc != 4) {
-    fprintf(stderr, "usage: %s SOCKET TENANT DEVICE\n", argv[0]);
+  if (argc != 4 && !(argc == 1 && rw_is_launched())) {
+    fprintf(stderr, "usage: %s SOCKET TENANT DEVICE\n       ringwarden run --device DEVICE -- %s\n", argv[0], argv[0]);
     return 2;
   }
   rw_session session;
@@ -98,8 +105,8 @@ int main(int argc, char **argv) {
   rw_queue messages, rings;
   uint8_t *data = NULL;
   int status = 1;
-  if (rw_connect(&session, argv[1], argv[2]) == 0 && rw_open_device(&session, argv[3], &lease) == 0 &&
-      rw_open_queue(&session, &lease, ENTRIES, &messages) == 0 && rw_open_queue(&session, &lease, ENTRIES, &rings) == 0) {
+  if (begin(&session, &lease, argv) == 0 && rw_open_queue(&session, &lease, ENTRIES, &messages) == 0 &&
+      rw_open_queue(&session, &lease, ENTRIES, &rings) == 0) {
     data = rw_grow(NULL, STEP * (size_t)lease.block_bytes);
     if (fill(&session, &messages, data, 1000) == 0 && through_messages(&session, &messages, data) == 0 && compare(&session, &messages, data, 1000) == 0 &&
         fill(&session, &messages, data, 2000) == 0 && through_rings(&session, &lease, &rings) == 0 && compare(&session, &messages, data, 2000) == 0) {

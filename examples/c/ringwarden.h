@@ -13,6 +13,8 @@
  *     fprintf(stderr, "%s\n", session.error);
  *   rw_disconnect(&session);                     ends everything: queue, lease, memory
  *
+ * A program that `ringwarden run` starts has session and lease already: rw_inherit takes them over.
+ *
  * Two ways to do I/O: rw_read and rw_write send the data with the message and wait for the answer; the rings (rw_share_queue, rw_ring_...) need no message,
  * and no system call while both sides are busy.
  *
@@ -25,6 +27,7 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -353,9 +356,8 @@ static inline rw_out rw_request(rw_session *session, const char *type, int field
   return out;
 }
 
-/* Sends the request and waits for its answer, which then is the message that came last. */
-static inline int rw_ask(rw_session *session, rw_out *request) {
-  if (rw_send(session, request) != 0) return -1;
+/* Waits for the answer to the last request, which then is the message that came last. */
+static inline int rw_answer(rw_session *session) {
   for (;;) {
     if (rw_receive(session) != 0) return -1;
     const rw_value type = rw_field(session, "type");
@@ -363,6 +365,8 @@ static inline int rw_ask(rw_session *session, rw_out *request) {
     if (rw_is(type, "answer") && rw_field(session, "id").number == session->last_id) return 0;
   }
 }
+
+static inline int rw_ask(rw_session *session, rw_out *request) { return rw_send(session, request) == 0 ? rw_answer(session) : -1; }
 
 static inline int rw_socket(rw_session *session, const char *path, size_t length) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -433,16 +437,8 @@ static inline int rw_connect(rw_session *session, const char *path, const char *
 
 /* ---- Device, queue -------------------------------------------------------------------------------------------------------------------------- */
 
-/* Opens a device that others may use, too, with hardware queues that leases share. */
-static inline int rw_open_device(rw_session *session, const char *device, rw_lease *lease) {
-  rw_out request = rw_request(session, "openDevice", 3);
-  rw_put_text(&request, "device");
-  rw_put_text(&request, device);
-  rw_put_text(&request, "mode");
-  rw_put_text(&request, "shared");
-  rw_put_text(&request, "queues");
-  rw_put_text(&request, "shared");
-  if (rw_ask(session, &request) != 0) return -1;
+/* Reads the answer to openDevice. */
+static inline int rw_read_lease(rw_session *session, const char *device, rw_lease *lease) {
   const uint8_t *end = rw_end(session);
   const rw_value shares = rw_field(session, "shares");
   if (shares.kind != RW_ARRAY || shares.length == 0) return rw_fail(session, "%s: no share on it", device);
@@ -456,6 +452,43 @@ static inline int rw_open_device(rw_session *session, const char *device, rw_lea
   };
   if (lease->block_bytes == 0 || lease->max_blocks == 0) return rw_fail(session, "%s: an answer without shares", device);
   return 0;
+}
+
+/* Opens a device that others may use, too, with hardware queues that leases share. */
+static inline int rw_open_device(rw_session *session, const char *device, rw_lease *lease) {
+  rw_out request = rw_request(session, "openDevice", 3);
+  rw_put_text(&request, "device");
+  rw_put_text(&request, device);
+  rw_put_text(&request, "mode");
+  rw_put_text(&request, "shared");
+  rw_put_text(&request, "queues");
+  rw_put_text(&request, "shared");
+  return rw_ask(session, &request) == 0 ? rw_read_lease(session, device, lease) : -1;
+}
+/* Whether `ringwarden run` opened a session for this program, and nobody took it yet. */
+static inline bool rw_is_launched(void) {
+  const char *process = getenv("RINGWARDEN_PID");
+  return getenv("RINGWARDEN_FD") != NULL && process != NULL && strtoll(process, NULL, 10) == getpid();
+}
+
+/* Takes over that session and its lease, in the place of rw_connect and rw_open_device. The programs that this one starts do not get it. */
+static inline int rw_inherit(rw_session *session, rw_lease *lease) {
+  *session = (rw_session){.fd = -1};
+  if (!rw_is_launched()) return rw_fail(session, "this program was not started by \"ringwarden run\"");
+  const int fd = atoi(getenv("RINGWARDEN_FD"));
+  const char *device = getenv("RINGWARDEN_DEVICE");
+  unsetenv("RINGWARDEN_FD");
+  unsetenv("RINGWARDEN_PID");
+  if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return rw_fail_errno(session, "RINGWARDEN_FD");
+  session->fd = fd;
+  /* The launcher sent hello, setDomain and openDevice, with the ids 1 to 3; their answers wait to be read. */
+  while (session->last_id < 3) {
+    session->last_id++;
+    if (rw_answer(session) != 0) break;
+    if (session->last_id == 3 && rw_read_lease(session, device == NULL ? "device" : device, lease) == 0) return 0;
+  }
+  rw_disconnect(session);
+  return -1;
 }
 
 /* A queue for up to `entries` requests in flight: a power of two from 2 to 1024. The lease has to stay where it is. */

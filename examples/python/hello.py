@@ -1,6 +1,7 @@
 """Writes a block of a share and reads it back, with nothing but Python's own library and docs/protocol.md.
 
     python3 examples/python/hello.py ringwarden-data/ringwarden.sock alice nvme0
+    ringwarden run --tenant alice --device nvme0 -- python3 examples/python/hello.py
 """
 
 import base64
@@ -90,10 +91,18 @@ CONTINUATION, BINARY, CLOSE, PING, PONG = 0, 2, 8, 9, 10
 
 
 class Connection:
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.connect(path)
+    def __init__(self, connected):
+        self.socket = connected
         self.file = self.socket.makefile("rb")
+
+    @classmethod
+    def open(cls, path):
+        connection = cls(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        connection.socket.connect(path)
+        connection.handshake()
+        return connection
+
+    def handshake(self):
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
             "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -158,12 +167,24 @@ class Connection:
 
 
 class Session:
-    def __init__(self, connection, tenant):
+    def __init__(self, connection):
         self.connection = connection
         self.last_id = 0
         self.last_tag = 0
-        self.hello = self.ask("hello", version=1, tenant=tenant, client="hello.py")
-        self.ask("setDomain")
+
+    @classmethod
+    def begin(cls, connection, tenant, device):
+        """A session with a lease on the device."""
+        session = cls(connection)
+        session.ask("hello", version=1, tenant=tenant, client="hello.py")
+        session.ask("setDomain")
+        return session, session.ask("openDevice", device=device, mode="shared", queues="shared")
+
+    @classmethod
+    def inherit(cls, connection):
+        """The session that the launcher began: its requests had the ids 1 to 3, and their answers wait to be read."""
+        session = cls(connection)
+        return session, [session.answer(id) for id in (1, 2, 3)][-1]
 
     def receive(self):
         message = Unpacker(self.connection.receive()).value()
@@ -172,12 +193,17 @@ class Session:
         return message
 
     def ask(self, request, **fields):
-        """Sends a request and waits for its answer. Events and the like are passed over."""
-        self.last_id += 1
-        self.connection.send(BINARY, pack({"type": request, "id": self.last_id, **fields}))
+        """Sends a request and waits for its answer."""
+        id = self.last_id + 1
+        self.connection.send(BINARY, pack({"type": request, "id": id, **fields}))
+        return self.answer(id)
+
+    def answer(self, id):
+        """Waits for an answer. Events and the like are passed over."""
+        self.last_id = id
         while True:
             message = self.receive()
-            if message["type"] == "answer" and message["id"] == self.last_id:
+            if message["type"] == "answer" and message["id"] == id:
                 return message
 
     def submit(self, lease, queue, operation, lba=0, blocks=0, data=None):
@@ -203,8 +229,7 @@ class Session:
         return answer.get("data")
 
 
-def hello(session, device):
-    lease = session.ask("openDevice", device=device, mode="shared", queues="shared")
+def hello(session, lease):
     queue = session.ask("openQueue", lease=lease["lease"], entries=16)["queue"]
     share = lease["shares"][0]
 
@@ -220,13 +245,24 @@ def hello(session, device):
         print(f"one block further than there are: {refusal}")
 
 
+def inherited():
+    """The descriptor that `ringwarden run` left to this process; None without it. The programs that this one starts do not get it."""
+    if os.environ.get("RINGWARDEN_PID") != str(os.getpid()):
+        return None
+    del os.environ["RINGWARDEN_PID"]
+    descriptor = int(os.environ.pop("RINGWARDEN_FD"))
+    os.set_inheritable(descriptor, False)
+    return descriptor
+
+
 def main():
-    if len(sys.argv) != 4:
-        sys.exit(f"usage: {sys.argv[0]} SOCKET TENANT DEVICE")
-    path, tenant, device = sys.argv[1:]
+    descriptor = inherited() if len(sys.argv) == 1 else None
+    if descriptor is None and len(sys.argv) != 4:
+        sys.exit(f"usage: {sys.argv[0]} SOCKET TENANT DEVICE\n       ringwarden run --device DEVICE -- {sys.argv[0]}")
     try:
-        with contextlib.closing(Connection(path)) as connection:
-            hello(Session(connection, tenant), device)
+        connection = Connection.open(sys.argv[1]) if descriptor is None else Connection(socket.socket(fileno=descriptor))
+        with contextlib.closing(connection):
+            hello(*(Session.begin(connection, *sys.argv[2:]) if descriptor is None else Session.inherit(connection)))
     except (Refused, OSError) as error:
         sys.exit(f"hello.py: {error}")
 

@@ -33,7 +33,13 @@ interface Status {
     readonly leases: number;
     readonly quarantineBytes: number;
   }[];
-  readonly tenants: readonly { readonly name: string; readonly isolation: string; readonly sessions: number; readonly pinnedBytes: number }[];
+  readonly tenants: readonly {
+    readonly name: string;
+    readonly isolation: string;
+    readonly dma: string;
+    readonly sessions: number;
+    readonly pinnedBytes: number;
+  }[];
   readonly refusals: number;
   readonly wipes: readonly {
     readonly device: string;
@@ -63,8 +69,8 @@ async function statusText({ server, devices, tenants, refusals, wipes }: Status)
       [`${name}: ${description}${why === '' ? '' : `; ${why}`}`, ...(remedy === '' ? [] : [`   do: ${remedy}`])].join('\n'),
     ),
     `${heading('Tenants')}\n${await table(
-      ['TENANT', 'ISOLATION', 'SESSIONS', 'PINNED'],
-      tenants.map((each) => [each.name, each.isolation, each.sessions, formatSize(each.pinnedBytes)]),
+      ['TENANT', 'ISOLATION', 'DMA', 'SESSIONS', 'PINNED'],
+      tenants.map((each) => [each.name, each.isolation, each.dma, each.sessions, formatSize(each.pinnedBytes)]),
     )}`,
   ];
   if (wipes.length > 0) {

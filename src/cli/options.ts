@@ -76,20 +76,24 @@ function isCertificate(pem: string): boolean {
   }
 }
 
+export const readToken = (tokenFile: string): string => readOption(tokenFile, 'token file').split('\n', 1)[0].trim();
+
 /** The connection that the options ask for. */
 async function connectWith(options: ConnectionOptions): Promise<Client> {
   const { tenant, tokenFile } = options;
   const endpoint = endpointWith(options);
-  const { RefusedError, connect } = await import('../client/index.js');
+  const { connect } = await import('../client/index.js');
+  const token = tokenFile === undefined ? undefined : readToken(tokenFile);
+  return refusedAs(options, () => connect({ ...endpoint, tenant, token, name: `ringwarden command, process ${process.pid}` }));
+}
+
+/** Says what of the command line to change where the server lets nobody in. */
+export async function refusedAs<T>({ tenant, tokenFile }: ConnectionOptions, connecting: () => Promise<T>): Promise<T> {
   try {
-    return await connect({
-      ...endpoint,
-      tenant,
-      token: tokenFile === undefined ? undefined : readOption(tokenFile, 'token file').split('\n', 1)[0].trim(),
-      name: `ringwarden command, process ${process.pid}`,
-    });
+    return await connecting();
   } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
+    // By name: its class comes with the SDK, which is loaded late, and by then perhaps as a user who may not read it.
+    if (!(error instanceof Error && error.name === 'RefusedError' && 'code' in error)) throw error;
     if (error.code === 'invalidArgument') throw new CliError(failureOf(error).what, failureOf(error).remedy, Exit.usage);
     if (error.code !== 'authenticationFailed' || tenant !== undefined || tokenFile !== undefined) throw error;
     throw new CliError('the server cannot tell which tenant you are', 'name the tenant with --tenant, or give its token with --token-file');

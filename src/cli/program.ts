@@ -9,6 +9,7 @@ import { Exit } from './failure.js';
 import { listCommand, showCommand } from './list.js';
 import { mappingsCommand } from './mappings.js';
 import { printFailure } from './output.js';
+import { runCommand } from './run/index.js';
 import { serveCommand } from './serve.js';
 import { tokenCommand } from './token.js';
 
@@ -26,6 +27,7 @@ function createProgram(): Command {
     listCommand(),
     showCommand(),
     copyCommand(),
+    runCommand(),
     statusCommand(),
     statsCommand(),
     traceCommand(),

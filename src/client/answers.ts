@@ -1,6 +1,7 @@
 /** Reads the answers of the server: what is not as `protocol/messages.ts` has it throws a ConnectionError. */
 import {
   type DeviceInfo,
+  type ErrorMessage,
   type LeaseInfo,
   MAX_BLOCKS,
   MAX_REGION_BYTES,
@@ -172,3 +173,9 @@ export const readVector = (answer: Fields): VectorInfo => ({
   interrupts: whole(answer, 'interrupts'),
   signals: whole(answer, 'signals'),
 });
+
+export function readError(message: Fields): Pick<ErrorMessage, 'id' | 'code' | 'field' | 'value'> {
+  text(message, 'name');
+  text(message, 'message');
+  return { id: whole(message, 'id'), code: whole(message, 'code', U16), field: text(message, 'field'), value: text(message, 'value') };
+}

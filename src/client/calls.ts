@@ -43,6 +43,14 @@ export class Calls {
     }
   }
 
+  /** Waits for the answer to the next id, whose request a launcher has sent. */
+  expect<Result>(type: RequestType, read: (answer: Incoming) => Result): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const answered = (answer: Incoming): void => resolve(read(answer));
+      this.#pending.set(++this.#lastId, { type, answered, failed: reject });
+    });
+  }
+
   #send<Type extends RequestType, Result>(
     type: Type,
     fields: Requests[Type],

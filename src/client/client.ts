@@ -5,9 +5,10 @@ import { endpointOf, type EndpointOptions } from './endpoint.js';
 import { invalidArgument } from './errors.js';
 import type { EventStream, StreamOptions } from './event-stream.js';
 import type { ClientEvent } from './events.js';
+import { takeHandle } from './handle.js';
 import { openDevice, type OpenOptions, transportOf } from './open-device.js';
 import { Region, type SignalOption } from './region.js';
-import { Session, type Transport } from './session.js';
+import { Session, type SessionOptions, type Transport } from './session.js';
 
 export interface ConnectOptions extends EndpointOptions, SignalOption {
   /** The tenant that this program is, where its user or token could be several. */
@@ -46,11 +47,12 @@ function milliseconds(name: string, value: number, least: number): number {
 }
 
 /**
- * Connects to a server: over its Unix socket, or over TLS with `url`. Rejects with a ConnectionError when there is none, with a RefusedError
+ * Connects to a server: over its Unix socket, or over TLS with `url`. A program that `ringwarden run` started gets the session that was opened for it, once,
+ * unless `socket`, `url`, `token`, `domain` or another `tenant` ask for another one. Rejects with a ConnectionError when there is none, with a RefusedError
  * `authenticationFailed` when it does not know this program, or with the reason of the signal.
  */
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
-  const session = await Session.open(endpointOf(options), {
+  const settings: SessionOptions = {
     timeoutMilliseconds: milliseconds('timeout', options.timeout ?? DEFAULT_TIMEOUT, 1),
     keepaliveMilliseconds: milliseconds('keepalive', options.keepalive ?? DEFAULT_KEEPALIVE, 0),
     signal: options.signal,
@@ -59,8 +61,9 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
     domain: options.domain,
     transport: transportOf('connect', options.transport, 'auto'),
     name: options.name ?? `ringwarden/client, node ${process.version}`,
-  });
-  return new Client(session);
+  };
+  options.signal?.throwIfAborted();
+  return new Client(await Session.open(takeHandle(options) ?? endpointOf(options), settings));
 }
 
 /** A session with the server. When it ends, its leases, queues and mappings end with it. */
@@ -111,8 +114,14 @@ export class Client {
     return this.#session.calls.call('deviceState', { device, wait }, readDevice, { signal });
   }
 
-  /** Opens a lease on a device, with one queue. */
-  openDevice(name: string, options: OpenOptions = {}): Promise<Device> {
+  /** The device that `ringwarden run` opened for this program; undefined without it. */
+  get device(): string | undefined {
+    return this.#session.device;
+  }
+
+  /** Opens a lease on a device, with one queue. The lease that `ringwarden run` opened on it is taken over, once. Without a name: that device. */
+  async openDevice(name: string | undefined = this.device, options: OpenOptions = {}): Promise<Device> {
+    if (name === undefined) throw invalidArgument('open a device', 'name', name, 'the name of a device, where "ringwarden run" opened none');
     return openDevice(this.#session, name, options);
   }
 

@@ -18,6 +18,8 @@ export interface Endpoint {
   readonly options: ClientOptions;
   /** A Unix socket: memory can be handed over. */
   readonly local: boolean;
+  /** A launcher has said hello, set the domain and opened a device on it: the answers come by themselves. */
+  readonly launched?: boolean;
   /** For messages: the socket's path, or the URL. */
   readonly description: string;
 }
@@ -27,7 +29,7 @@ const MAX_SOCKET_PATH = 107;
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
-function unixEndpoint(path: string): Endpoint {
+export function unixEndpoint(path: string): Endpoint {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH || path.includes('\0')) {
     throw invalidArgument('connect', 'socket', path, `a path of at most ${MAX_SOCKET_PATH} bytes`);
   }

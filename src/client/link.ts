@@ -28,14 +28,15 @@ export interface LinkOwner {
  */
 const MASKED_BYTES = 512;
 
-const codec = { useRecords: false, mapsAsObjects: true, int64AsType: 'number' } as const;
+/** Of msgpackr: plain maps and numbers, nothing else. */
+export const CODEC = { useRecords: false, mapsAsObjects: true, int64AsType: 'number' } as const;
 
 export class Link {
   readonly description: string;
   readonly #socket: WebSocket;
   readonly #owner: LinkOwner;
-  readonly #packr = new Packr(codec);
-  readonly #unpackr = new Unpackr(codec);
+  readonly #packr = new Packr(CODEC);
+  readonly #unpackr = new Unpackr(CODEC);
   #end: ConnectionError | undefined;
   #keepalive: NodeJS.Timeout | undefined;
   #silentPeriods = 0;

@@ -1,12 +1,13 @@
-import type { EventMessage, LeaseInfo, LeaseMode, QueueInfo, QueueKind } from '../protocol/index.js';
+import type { LeaseInfo, LeaseMode, QueueInfo, QueueKind } from '../protocol/index.js';
 import { readLease, readNothing, readQueue } from './answers.js';
 import { Device, depthOf } from './device.js';
-import { ConnectionError, invalidArgument, malformed, RefusedError, RingwardenError } from './errors.js';
+import { ConnectionError, invalidArgument, RefusedError, RingwardenError } from './errors.js';
 import { handoverFailed } from './handover.js';
+import { Opening } from './opening.js';
 import type { PollMode } from './reaper.js';
 import type { SignalOption } from './region.js';
 import { RingCarrier } from './ring-carrier.js';
-import type { LeaseOwner, Session, Transport } from './session.js';
+import type { Session, Transport } from './session.js';
 import { addonMissing, shareMemory, type SharedParts } from './shared-transport.js';
 import { SocketCarrier } from './socket-carrier.js';
 
@@ -42,57 +43,42 @@ const MIN_QUEUE_ENTRIES = 2;
 
 const isPowerOfTwo = (value: number): boolean => (value & (value - 1)) === 0;
 
-/** Keeps the events of a lease that has no queue yet. */
-class Opening implements LeaseOwner {
-  readonly events: EventMessage[] = [];
-
-  event(message: EventMessage): void {
-    this.events.push(message);
-  }
-
-  completed(): void {
-    throw malformed('completions of a lease without a queue');
-  }
-
-  refused(): void {
-    // Nothing was submitted yet.
-  }
-
-  ended(): void {
-    // The calls of `openDevice` end with the connection by themselves.
-  }
-}
-
 function entriesOf(device: string, asked: number | undefined, most: number): number {
   const entries = asked ?? Math.min(DEFAULT_QUEUE_ENTRIES, most);
   if (Number.isInteger(entries) && entries >= MIN_QUEUE_ENTRIES && entries <= most && isPowerOfTwo(entries)) return entries;
   throw invalidArgument(`open ${device}`, 'queueEntries', entries, `a power of two from ${MIN_QUEUE_ENTRIES} to ${most}`);
 }
 
-/** Opens a lease and its queue; gives the lease back when anything of it fails, or when the signal is aborted. */
+function giveBack(session: Session, lease: number): void {
+  session.calls.call('closeDevice', { lease }, readNothing).then(
+    () => session.forget(lease),
+    () => session.forget(lease),
+  );
+}
+
+async function openLease(session: Session, device: string, { mode = 'shared', queues = 'shared', ringView, signal }: OpenOptions): Promise<Opening> {
+  await session.domain(signal);
+  return session.calls.call(
+    'openDevice',
+    { device, mode, queues, ...(ringView === true ? { ringViews: true } : {}) },
+    (answer) => {
+      const opening = new Opening(readLease(answer));
+      session.own(opening.info.lease, opening);
+      return opening;
+    },
+    { signal, undo: ({ info }) => giveBack(session, info.lease) },
+  );
+}
+
+/** Opens a lease, unless the launcher has, and its queue; gives the lease back when anything of it fails, or when the signal is aborted. */
 export async function openDevice(session: Session, name: string, options: OpenOptions): Promise<Device> {
-  const { mode = 'shared', queues = 'shared', poll = 'adaptive', signal } = options;
+  const { poll = 'adaptive', signal } = options;
   const transport = transportOf(`open ${name}`, options.transport, session.transport);
   if (!POLL_MODES.includes(poll)) throw invalidArgument(`open ${name}`, 'poll', poll, `one of ${POLL_MODES.join(', ')}`);
   const entries = entriesOf(name, options.queueEntries, session.info.limits.ringEntries);
-  const opening = new Opening();
-  const giveBack = (lease: number): void => {
-    session.calls.call('closeDevice', { lease }, readNothing).then(
-      () => session.forget(lease),
-      () => session.forget(lease),
-    );
-  };
-  await session.domain(signal);
-  const opened = await session.calls.call(
-    'openDevice',
-    { device: name, mode, queues, ...(options.ringView === true ? { ringViews: true } : {}) },
-    (answer) => {
-      const info = readLease(answer);
-      session.own(info.lease, opening);
-      return info;
-    },
-    { signal, undo: ({ lease }) => giveBack(lease) },
-  );
+  signal?.throwIfAborted();
+  const opening = session.takeLaunched(name, options) ?? (await openLease(session, name, options));
+  const opened = opening.info;
   const openQueue = (): Promise<QueueInfo> => session.calls.call('openQueue', { lease: opened.lease, entries }, readQueue, { signal });
   const begin = (device: Device): Device => {
     session.own(opened.lease, device);
@@ -117,7 +103,7 @@ export async function openDevice(session: Session, name: string, options: OpenOp
     }
     return begin(socketDevice(session, opened, queue));
   } catch (error) {
-    giveBack(opened.lease);
+    giveBack(session, opened.lease);
     throw error;
   }
 }

@@ -1,14 +1,15 @@
 /** What the parts of a client share: the connection, the calls, the account of staging memory, and who is told of what. */
-import { type ErrorMessage, type EventMessage, PROTOCOL_VERSION } from '../protocol/index.js';
+import { type EventMessage, PROTOCOL_VERSION } from '../protocol/index.js';
 import { forgetAbort, orAborted, whenAborted } from './abort.js';
-import { readDomain, readHello, type SessionInfo } from './answers.js';
+import { readDomain, readError, readHello, readLease, type SessionInfo } from './answers.js';
 import { Calls } from './calls.js';
 import type { Endpoint } from './endpoint.js';
 import { codeError, ConnectionError, malformed, type RingwardenError } from './errors.js';
 import { EventStream, type StreamOptions } from './event-stream.js';
 import { type ClientEvent, readEvent } from './events.js';
 import { type Incoming, Link, type LinkOwner } from './link.js';
-import { bytes, positive, text, whole } from './shapes.js';
+import { Opening } from './opening.js';
+import { bytes, positive, whole } from './shapes.js';
 import { Staging } from './staging.js';
 
 /** Who is told of what concerns a lease. */
@@ -38,7 +39,6 @@ export interface SessionOptions {
 /** How requests and data travel: in messages, through shared memory, or through shared memory where that can be had. */
 export type Transport = 'auto' | 'socket' | 'shm';
 
-const U16 = 0xffff;
 const U32 = 0xffff_ffff;
 const NO_DATA = new Uint8Array(0);
 
@@ -55,9 +55,12 @@ export class Session implements LinkOwner {
   #info: SessionInfo | undefined;
   #staging = new Staging(0);
   #domain: Promise<number> | undefined;
+  #launched: Opening | undefined;
   #closing = false;
   /** What devices are opened with that do not say so themselves. */
   readonly transport: Transport;
+  /** The device that a launcher opened for this program. */
+  device: string | undefined;
   /** Why there is no shared memory here; undefined while there may be. */
   noSharedMemory: string | undefined;
 
@@ -77,9 +80,11 @@ export class Session implements LinkOwner {
     const timer = setTimeout(() => end.abort(new ConnectionError('connectFailed', late)), timeoutMilliseconds);
     whenAborted(signal, onAbort);
     const session = new Session(options.domain, options.transport, endpoint.local);
+    // Before there is a link: the answers that wait in it come with the first turn.
+    const launched = endpoint.launched === true ? session.#expectLaunched() : undefined;
     try {
       session.#link = await Link.open(endpoint, options.keepaliveMilliseconds, end.signal, session);
-      await session.#hello(options, end.signal);
+      await (launched === undefined ? session.#hello(options, end.signal) : orAborted(launched, end.signal));
       return session;
     } catch (error) {
       void session.#link?.close();
@@ -97,15 +102,37 @@ export class Session implements LinkOwner {
       ...(tenant === undefined ? {} : { tenant }),
       ...(token === undefined ? {} : { token }),
     };
-    await this.calls.call(
-      'hello',
-      fields,
-      (answer) => {
-        this.#info = readHello(answer);
-        this.#staging = new Staging(this.#info.limits.stagingBytes);
-      },
-      { signal },
-    );
+    await this.calls.call('hello', fields, this.#onHello, { signal });
+  }
+
+  readonly #onHello = (answer: Incoming): void => {
+    this.#info = readHello(answer);
+    this.#staging = new Staging(this.#info.limits.stagingBytes);
+  };
+
+  /** Takes the answers to what the launcher asked, in its order ({@link LAUNCHED}). */
+  #expectLaunched(): Promise<unknown> {
+    const hello = this.calls.expect('hello', this.#onHello);
+    this.#domain = this.calls.expect('setDomain', (answer) => readDomain(answer).domain);
+    const device = this.calls.expect('openDevice', (answer) => {
+      const info = readLease(answer);
+      this.#launched = new Opening(info);
+      this.device = info.device;
+      this.own(info.lease, this.#launched);
+    });
+    const all = Promise.all([hello, this.#domain, device]);
+    // Whoever waits for it hears of the end of the link, if nothing else.
+    all.catch(() => undefined);
+    return all;
+  }
+
+  /** The lease that the launcher opened, if it is on this device and was not taken before. Throws when it is not as it is wanted. */
+  takeLaunched(device: string, wanted: Parameters<Opening['check']>[0]): Opening | undefined {
+    const launched = this.#launched;
+    if (launched?.info.device !== device) return undefined;
+    launched.check(wanted);
+    this.#launched = undefined;
+    return launched;
   }
 
   get link(): Link {
@@ -231,12 +258,6 @@ export class Session implements LinkOwner {
     const submit = positive(message, 'submit', this.link.submits);
     for (const owner of this.#leases.values()) owner.refused(submit, errorOf);
   }
-}
-
-function readError(message: Incoming): Pick<ErrorMessage, 'id' | 'code' | 'field' | 'value'> {
-  text(message, 'name');
-  text(message, 'message');
-  return { id: whole(message, 'id'), code: whole(message, 'code', U16), field: text(message, 'field'), value: text(message, 'value') };
 }
 
 const endedBy = (description: string, cause: RingwardenError): ConnectionError =>

@@ -4,6 +4,7 @@ static Napi::Object Register(Napi::Env, Napi::Object exports) {
   shm::RegisterMemory(exports);
   shm::RegisterGuard(exports);
   shm::RegisterDescriptors(exports);
+  shm::RegisterExecute(exports);
   shm::RegisterEvents(exports);
   shm::RegisterSockets(exports);
   shm::RegisterWakers(exports);

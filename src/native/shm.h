@@ -57,6 +57,7 @@ void Export(Napi::Object exports, const char* name) {
 void RegisterMemory(Napi::Object exports);
 void RegisterGuard(Napi::Object exports);
 void RegisterDescriptors(Napi::Object exports);
+void RegisterExecute(Napi::Object exports);
 void RegisterEvents(Napi::Object exports);
 void RegisterSockets(Napi::Object exports);
 void RegisterWakers(Napi::Object exports);

@@ -56,6 +56,8 @@ export interface Shm {
    * elsewhere; a plain read(2) would close them on this thread.
    */
   receive(fd: number, into: Uint8Array, at: number, length: number): number;
+  /** As `receive`, but the bytes stay where they are: the next `receive` or `peek` gets them again. */
+  peek(fd: number, into: Uint8Array, at: number, length: number): number;
   /** Non-blocking send (no SIGPIPE): bytes taken, -1 when the socket is full. Throws EPIPE when the peer is gone. */
   send(fd: number, from: Uint8Array, at: number, length: number): number;
   /** Sends all bytes together with descriptors (SCM_RIGHTS, 1 to 16). Returns bytes taken or -1. */
@@ -74,6 +76,12 @@ export interface Shm {
   lock(fd: number): boolean;
   /** prctl(PR_SET_DUMPABLE, 0): no core dump, no ptrace by the same user. */
   forbidDump(): void;
+  /**
+   * Replaces this process by a program (execvpe(3): `file` is looked for in $PATH unless it has a slash), under the same process id. Descriptor `fd` becomes
+   * its descriptor 3, the standard ones stay, all others are closed; what Node ignores or blocks of signals is as usual again. Returns only by throwing:
+   * ENOENT or EACCES when there is no such program; this process then goes on. `args` begins with the name of the program.
+   */
+  execute(file: string, args: readonly string[], environment: readonly string[], fd: number): never;
   /** One `getppid` system call, past any cache; the yardstick of the benchmarks. Repeats it `times` times. */
   getppid(times: number): number;
   /** sched_yield(2): lets another thread have this processor, if one is waiting for it. For whoever polls. */

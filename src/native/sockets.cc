@@ -124,6 +124,12 @@ Napi::Value Receive(const Napi::CallbackInfo& info) {
   return Moved(info.Env(), "recvmsg", received.Take(into));
 }
 
+Napi::Value Peek(const Napi::CallbackInfo& info) {
+  const int fd = Descriptor(info, 0);
+  const Bytes into = Part(info, 1, "into");
+  return Moved(info.Env(), "recv", recv(fd, into.data, into.length, MSG_DONTWAIT | MSG_PEEK));
+}
+
 Napi::Value Send(const Napi::CallbackInfo& info) {
   const int fd = Descriptor(info, 0);
   const Bytes from = Part(info, 1, "from");
@@ -207,6 +213,7 @@ void RegisterSockets(Napi::Object exports) {
   Export<Socketpair>(exports, "socketpair");
   Export<Connect>(exports, "connect");
   Export<Receive>(exports, "receive");
+  Export<Peek>(exports, "peek");
   Export<Send>(exports, "send");
   Export<SendDescriptors>(exports, "sendDescriptors");
   Export<ReceiveDescriptors>(exports, "receiveDescriptors");

@@ -1,6 +1,6 @@
 /** What the server knows of its tenants, as the configuration says it and as sessions use it. Replaced as a whole on reload. */
 import type { LeaseMode, QueueKind } from '../protocol/index.js';
-import type { Rates, ShareGrant } from './engine/api.js';
+import type { Rates, RegionDma, ShareGrant } from './engine/api.js';
 
 export interface TenantLimits {
   /** Connections at a time. */
@@ -36,6 +36,8 @@ export interface Tenant {
   readonly name: string;
   readonly weight: number;
   readonly rates: Rates;
+  /** Of domains that are made from now on. */
+  readonly dma: RegionDma;
   readonly limits: TenantLimits;
   readonly grants: ReadonlyMap<string, DeviceGrant>;
 }

@@ -99,7 +99,7 @@ export function createDirectory({ configuration, indices, environment, withheld 
 }
 
 function toTenant(config: TenantConfig, index: number, withheld: DirectoryOptions['withheld']): Tenant {
-  const { name, weight, rates, limits, modes, queues } = config;
+  const { name, weight, rates, dma, limits, modes, queues } = config;
   const grants = new Map<string, DeviceGrant>();
   for (const share of config.shares) {
     if (withheld(share)) continue;
@@ -107,5 +107,5 @@ function toTenant(config: TenantConfig, index: number, withheld: DirectoryOption
     const earlier = grants.get(device)?.shares ?? [];
     grants.set(device, { device, modes, queues, shares: [...earlier, { name: share.name, namespace, firstBlock, blocks, access, operations }] });
   }
-  return { index, name, weight, rates, limits, grants };
+  return { index, name, weight, rates, dma, limits, grants };
 }

@@ -18,7 +18,7 @@ import {
   type CompletionFields,
   type RequestFields,
 } from '../../src/protocol/index.js';
-import type { EngineEvents, OpenLease, OpenedLease, ShareGrant } from '../../src/server/engine/api.js';
+import type { EngineEvents, OpenLease, OpenedLease, RegionDma, ShareGrant } from '../../src/server/engine/api.js';
 import { Channel, createChannelMemory, type ChannelMemory } from '../../src/server/engine/channel.js';
 import type { EngineMessage, EngineSettings } from '../../src/server/engine/control.js';
 import { createStatisticsMemory } from '../../src/server/engine/counters.js';
@@ -45,6 +45,7 @@ export interface Tenant {
 
 export interface TenantOptions extends Partial<Omit<OpenLease, 'tenant' | 'tenantName' | 'domain'>> {
   readonly entries?: number;
+  readonly dma?: RegionDma;
 }
 
 export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated>> {
@@ -153,7 +154,7 @@ export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated
     const lease = this.openLease(index, options);
     const { queue, channel, rings } = this.openQueue(lease.lease, options.entries ?? 64);
     const region = 1 | (index << 16) | 0x0100_0000;
-    const memory = this.attach(index, region, REGION_BYTES);
+    const memory = this.attach(index, region, REGION_BYTES, options.dma);
     return { index, lease, queue, channel, rings, region, memory };
   }
 
@@ -165,19 +166,19 @@ export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated
   }
 
   /** Attaches a region; returns a mapping of it. */
-  attach(domain: number, handle: number, bytes: number): Buffer {
-    const { memory, task } = this.attaching(domain, handle, bytes);
+  attach(domain: number, handle: number, bytes: number, dma?: RegionDma): Buffer {
+    const { memory, task } = this.attaching(domain, handle, bytes, dma);
     this.run(task);
     return memory;
   }
 
   /** A region's memory, and the task that attaches it. */
-  attaching(domain: number, handle: number, bytes: number): { memory: Buffer; task: Task<void> } {
+  attaching(domain: number, handle: number, bytes: number, dma: RegionDma = 'direct'): { memory: Buffer; task: Task<void> } {
     const fd = createMemoryFile('test', bytes);
     this.#fds.push(fd);
     return {
       memory: Buffer.from(shm().map(fd, 0, bytes, true)),
-      task: this.methods.attachRegion(domain, handle, fd, bytes, `tenant${domain}`, 'client'),
+      task: this.methods.attachRegion(domain, handle, fd, bytes, `tenant${domain}`, 'client', dma),
     };
   }
 

@@ -44,7 +44,7 @@ async function client(on: EngineHost, tenant: number): Promise<Client> {
     maxQueues: 2,
   });
   const fd = createMemoryFile('test', MIB);
-  await on.attachRegion(tenant, REGION, fd, MIB, `tenant${tenant}`, 'client');
+  await on.attachRegion(tenant, REGION, fd, MIB, `tenant${tenant}`, 'client', 'direct');
   closeSync(fd);
   return { lease, generation, queue: await on.openQueue(lease, 16) };
 }

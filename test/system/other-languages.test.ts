@@ -33,6 +33,17 @@ describe(hasGcc ? 'C' : 'C (skipped: apt-get install gcc)', () => {
     await server.stop();
   });
 
+  it.skipIf(!hasGcc)('finds the session that it was started with', async () => {
+    const space = workspace();
+    const copy = await compile(space);
+    const server = await Server.start(space);
+    const options = ['--socket', server.ready.socket ?? '', '--user', String(process.getuid?.()), '--tenant', 'alice', '--device', 'nvme0'];
+    const result = await space.ringwarden(['run', ...options, '--', copy]);
+    expect(result, result.stderr).toMatchObject({ status: 0, stdout: COPIED, stderr: '' });
+    expect(await space.run(copy, [])).toMatchObject({ status: 2, stderr: expect.stringMatching(/^usage: /) });
+    await server.stop();
+  });
+
   it.skipIf(!hasGcc || !canChangeUser)(`does so as a user that the server protects itself from${whyNotUser}`, async () => {
     const space = workspace();
     const copy = await compile(space);

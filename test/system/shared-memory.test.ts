@@ -12,7 +12,14 @@ type Opened = Awaited<ReturnType<Client['openDevice']>>;
 const pattern = (bytes: number, seed: number): Buffer =>
   Buffer.from(Uint8Array.from({ length: bytes }, (_, at) => (at * 7 + (at >> 9) + seed) & 0xff));
 
-type Way = readonly [transport: 'socket' | 'shm', poll: 'adaptive' | 'busy', queues: 'own' | 'shared', backing: string, kind: 'emulated' | 'qemu'];
+type Way = readonly [
+  transport: 'socket' | 'shm',
+  poll: 'adaptive' | 'busy',
+  queues: 'own' | 'shared',
+  backing: string,
+  kind: 'emulated' | 'qemu',
+  dma?: 'copied',
+];
 
 const WAYS: readonly Way[] = [
   ['socket', 'adaptive', 'own', 'the embedded controller', 'emulated'],
@@ -20,13 +27,19 @@ const WAYS: readonly Way[] = [
   ['shm', 'adaptive', 'shared', 'the embedded controller', 'emulated'],
   ['shm', 'busy', 'own', 'the embedded controller', 'emulated'],
   ['shm', 'adaptive', 'own', qemuName, 'qemu'],
+  ['socket', 'adaptive', 'shared', 'the embedded controller, copied DMA', 'emulated', 'copied'],
+  ['shm', 'adaptive', 'own', 'the embedded controller, copied DMA', 'emulated', 'copied'],
+  ['shm', 'adaptive', 'own', `${qemuName}, copied DMA`, 'qemu', 'copied'],
 ];
 
-describe.for(WAYS)('over %s (%s, %s queues) on %s', { timeout: 60_000 }, ([transport, poll, queues, , kind]) => {
+describe.for(WAYS)('over %s (%s, %s queues) on %s', { timeout: 60_000 }, ([transport, poll, queues, , kind, dma = 'direct']) => {
   const it = test.skipIf(kind === 'qemu' && !hasQemu);
 
   async function open(options: ConnectOptions = {}): Promise<{ server: Server; client: Client; device: Opened }> {
-    const server = await Server.start(workspace(), configuration({ devices: [nvme({ kind })] }));
+    const server = await Server.start(
+      workspace(),
+      configuration({ devices: [nvme({ kind })], tenants: [tenant('alice', 0, { dma }), tenant('bob', WINDOW_BYTES, { dma })] }),
+    );
     const client = await server.connect('alice', { transport, ...options });
     const device = await client.openDevice('nvme0', { poll, queues, queueEntries: 32 });
     expect(device.transport).toBe(transport);

@@ -4,6 +4,7 @@
  * A handle is `slot | sequence << 16`. The slot is an index, so a lookup costs the same with one region and with thousands.
  */
 import type { DmaMemory } from '../backing.js';
+import { Copies } from './copies.js';
 import { PageTable } from './page-table.js';
 import { RegionIndex } from './region-index.js';
 
@@ -16,6 +17,8 @@ export class DeviceDomain {
   readonly clients = new RegionIndex(this);
   /** What translation reads: of each slot with memory, the bus addresses of its pages. */
   readonly pages = new PageTable();
+  /** Regions that the device does not reach itself; undefined in a domain without any. */
+  copies: Copies | undefined;
   /** Requests in flight that use the region in each slot. */
   inFlight = new Int32Array(FIRST_SLOTS);
   /** Memory of each slot; present from `add` to `remove`, longer than the handle is usable. */
@@ -43,6 +46,19 @@ export class DeviceDomain {
     this.inFlight[slot] = 0;
     if (staging) this.#staging.add(slot);
     this.#show(slot);
+  }
+
+  /** The memory of `handle` is a copy of what the client has: its mapping here, and the file of the copy, both ours from now on. */
+  addCopy(handle: number, client: ArrayBuffer, fd: number): void {
+    const memory = this.find(handle);
+    if (memory === undefined) throw new Error(`region ${handle} has no memory`);
+    this.copies ??= new Copies();
+    this.copies.add(handle & 0xffff, client, memory, fd);
+  }
+
+  /** What the client has under `handle`. */
+  clientBuffer(handle: number): ArrayBuffer | undefined {
+    return this.copies?.clientBuffer(handle & 0xffff) ?? this.find(handle)?.buffer;
   }
 
   /** The memory under `handle`, whether or not requests may still use it. */
@@ -87,6 +103,7 @@ export class DeviceDomain {
     this.closedBytes -= memory.bytes;
     this.memory[slot] = undefined;
     this.pages.remove(slot);
+    this.copies?.remove(slot);
     this.#given[slot] = 0;
     for (const set of [this.#staging, this.#held, this.#closed]) set.delete(slot);
     this.count--;

@@ -1,5 +1,6 @@
 /** DMA memory: files, the server's own arena, domains, and the one translation from offsets to bus addresses. */
 export * from './arena.js';
+export * from './copies.js';
 export * from './domain.js';
 export * from './file.js';
 export * from './page-table.js';

@@ -14,9 +14,9 @@ export class RegionIndex {
     this.#domain = domain;
   }
 
-  /** The memory under `handle`, whether or not requests may still use it. */
-  find(handle: number): ReturnType<DeviceDomain['find']> {
-    return this.#domain.find(handle);
+  /** What the client has under `handle`, whether or not requests may still use it. */
+  clientBuffer(handle: number): ArrayBuffer | undefined {
+    return this.#domain.clientBuffer(handle);
   }
 
   set(slot: number, handle: number, bytes: number): void {

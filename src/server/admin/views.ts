@@ -38,7 +38,8 @@ export function statusView({ sources, devices, tenants }: Snapshot): object {
     })),
     tenants: tenants.map(({ name, sessions, pinnedBytes }) => {
       const config = configuration.tenants.find((tenant) => tenant.name === name);
-      return { name, isolation: config === undefined ? 'none' : configuredIsolation(config, configuration.tenants), sessions, pinnedBytes };
+      const isolation = config === undefined ? 'none' : configuredIsolation(config, configuration.tenants);
+      return { name, isolation, dma: config?.dma ?? 'direct', sessions, pinnedBytes };
     }),
     sessions: sources.sessions().length,
     refusals: sources.audit.total,
@@ -77,7 +78,7 @@ export function tenantsView({ sources, devices, tenants }: Snapshot): object[] {
     const config = configuration.tenants.find((tenant) => tenant.name === name);
     const counters = devices.map((device) => [device.name, namedCounters(device.engine.counters.tenant(index))] as const);
     if (config === undefined) return { name, index, sessions, pinnedBytes };
-    const { uids, gid, weight, rates, limits, modes, queues, shares } = config;
+    const { uids, gid, weight, rates, dma, limits, modes, queues, shares } = config;
     return {
       name,
       index,
@@ -87,6 +88,7 @@ export function tenantsView({ sources, devices, tenants }: Snapshot): object[] {
       isolation: configuredIsolation(config, configuration.tenants),
       weight,
       rates,
+      dma,
       limits,
       modes,
       queues,

@@ -157,6 +157,7 @@ function resolveTenant(tenant: ParsedTenant, uids: readonly number[], tokenHash:
       stagingBytes: limits.staging,
       messagesPerSecond: limits.messagesPerSecond,
     },
+    dma: tenant.dma,
     modes: tenant.modes,
     queues: tenant.queues,
     shares: windows.filter((window) => window.tenant === tenant.name).map(resolveShare),

@@ -141,6 +141,9 @@ const tenantSchemaShape = {
   limits: tenantLimitsSchema.prefault({}).describe('Limits on what it may hold.'),
   modes: words('shared', 'exclusive').default(['shared']).describe('Kinds of leases: beside others, or alone on the device.'),
   queues: words('shared', 'own').default(['shared', 'own']).describe("Hardware queues: the server's, or pairs of the lease's own."),
+  dma: word('direct', 'copied')
+    .default('direct')
+    .describe("How devices get at the memory that its programs map: themselves, or through copies in the server's."),
   shares: list('shares', shareSchema, 256).prefault([]).describe('Windows of blocks that the tenant may use.'),
 };
 export const tenantSchema = record('a tenant', tenantSchemaShape);

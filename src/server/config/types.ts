@@ -1,6 +1,6 @@
 /** A configuration that was checked whole, with absolute paths and plain numbers: what the rest of the server works with. */
 import type { LeaseMode, QueueKind } from '../../protocol/index.js';
-import type { Rates } from '../engine/api.js';
+import type { Rates, RegionDma } from '../engine/api.js';
 import type { LogFormat, LogLevel } from '../log.js';
 import type { ServerLimits, TenantLimits } from '../policy.js';
 import type { ConfigProblem, KeyPath } from './problems.js';
@@ -69,6 +69,7 @@ export interface TenantConfig {
   readonly weight: number;
   readonly rates: Rates;
   readonly limits: TenantLimits;
+  readonly dma: RegionDma;
   readonly modes: readonly LeaseMode[];
   readonly queues: readonly QueueKind[];
   readonly shares: readonly ShareConfig[];

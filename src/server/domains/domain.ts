@@ -6,7 +6,7 @@
  */
 import { createMemoryFile, wholePages } from '../../hw/dma/index.js';
 import { MAX_REGION_BYTES } from '../../protocol/index.js';
-import { type EngineHost, Refusal } from '../engine/api.js';
+import { type EngineHost, Refusal, type RegionDma } from '../engine/api.js';
 import type { Log } from '../log.js';
 import type { TenantLimits } from '../policy.js';
 import { messageOf } from '../text.js';
@@ -23,6 +23,8 @@ const DETACH_MILLISECONDS = 5_000;
 export interface DomainOptions {
   readonly number: number;
   readonly tenant: string;
+  /** How devices get at regions that clients may map. */
+  readonly dma: RegionDma;
   readonly pins: PinAccounts;
   readonly slots: DeviceSlots;
   readonly quarantine: Quarantine;
@@ -33,6 +35,7 @@ export interface DomainOptions {
 export class Domain {
   readonly number: number;
   readonly tenant: string;
+  readonly dma: RegionDma;
   readonly #options: DomainOptions;
   readonly #handles = new HandleTable();
   readonly #regions = new Map<number, Region>();
@@ -46,6 +49,7 @@ export class Domain {
   constructor(options: DomainOptions) {
     this.number = options.number;
     this.tenant = options.tenant;
+    this.dma = options.dma;
     this.#options = options;
   }
 
@@ -194,7 +198,19 @@ export class Domain {
         this.#handles.free(handle);
         pins.release(tenant, bytes);
       };
-      return new Region({ domain, tenant, handle, bytes, staging, fd, slots, onFreed });
+      return new Region({
+        domain,
+        tenant,
+        handle,
+        bytes,
+        staging,
+        fd,
+        slots,
+        // Staging memory is the server's own: no client ever maps it.
+        dma: staging ? 'direct' : this.dma,
+        pins: { charge: () => pins.charge(tenant, bytes, pinLimit), release: () => pins.release(tenant, bytes) },
+        onFreed,
+      });
     } catch (error) {
       if (handle !== undefined) this.#handles.free(handle);
       pins.release(tenant, bytes);

@@ -1,7 +1,7 @@
 /** One memory region of a domain, and which engines can reach it. */
 import { Seal, shm } from '../../native/shm.js';
 import { HardwareError } from '../../hw/task.js';
-import { type EngineHost, Refusal, type RegionUse } from '../engine/api.js';
+import { type EngineHost, Refusal, type RegionDma, type RegionUse } from '../engine/api.js';
 import type { DeviceSlots } from './slots.js';
 
 /**
@@ -23,6 +23,9 @@ export interface RegionOptions {
   /** Memory file of `bytes`, sealed against shrinking and growing. The region closes it. */
   readonly fd: number;
   readonly slots: DeviceSlots;
+  readonly dma: RegionDma;
+  /** The account of the tenant's memory, for the copies: one for each device. */
+  readonly pins: { charge(): void; release(): void };
   /** Called once, when nothing of the region is left. */
   readonly onFreed: () => void;
 }
@@ -115,12 +118,20 @@ export class Region {
 
   /** @throws {@link Refusal} `deviceMemoryLimit` when the device has no room for it. */
   async attach(engine: EngineHost): Promise<void> {
-    const { domain, fd, tenant, slots } = this.#options;
+    const { domain, fd, tenant, slots, dma, pins } = this.#options;
     slots.charge(engine, tenant, this.bytes);
+    if (dma === 'copied') {
+      try {
+        pins.charge();
+      } catch (error) {
+        slots.release(engine, tenant);
+        throw error;
+      }
+    }
     // Counted as reachable before it is: if the answer is lost, nobody frees the memory without asking.
     this.#attached.add(engine);
     try {
-      await engine.attachRegion(domain, this.handle, fd, this.bytes, tenant, this.#use);
+      await engine.attachRegion(domain, this.handle, fd, this.bytes, tenant, this.#use, dma);
     } catch (error) {
       this.#detached(engine);
       if (error instanceof HardwareError && error.code === 'exhausted') throw new Refusal('deviceMemoryLimit', 'bytes', this.bytes);
@@ -150,7 +161,10 @@ export class Region {
   }
 
   #detached(engine: EngineHost): void {
-    if (this.#attached.delete(engine)) this.#options.slots.release(engine, this.#options.tenant);
+    if (!this.#attached.delete(engine)) return;
+    const { slots, tenant, dma, pins } = this.#options;
+    slots.release(engine, tenant);
+    if (dma === 'copied') pins.release();
   }
 
   /** Unmaps and closes the memory. Only when no engine can reach it. */

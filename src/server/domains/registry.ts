@@ -1,5 +1,5 @@
 /** All domains of the server. */
-import type { EngineHost } from '../engine/api.js';
+import type { EngineHost, RegionDma } from '../engine/api.js';
 import { Refusal } from '../engine/api.js';
 import type { Log } from '../log.js';
 import { Domain } from './domain.js';
@@ -27,12 +27,12 @@ export class DomainRegistry {
   }
 
   /** A new domain of the tenant. It has no user yet. Numbers are never used again. */
-  create(tenant: string): Domain {
+  create(tenant: string, dma: RegionDma): Domain {
     const number = ++this.#last;
     const onEnd = (): void => {
       this.#domains.delete(number);
     };
-    const domain = new Domain({ number, tenant, pins: this.pins, slots: this.#slots, quarantine: this.#quarantine, log: this.#log, onEnd });
+    const domain = new Domain({ number, tenant, dma, pins: this.pins, slots: this.#slots, quarantine: this.#quarantine, log: this.#log, onEnd });
     this.#domains.set(number, domain);
     return domain;
   }

@@ -212,6 +212,9 @@ export interface EngineEvents {
 /** Who may name a region: `client` (everybody), `staging` (sessions alone), `held` (nobody, until it is released). */
 export type RegionUse = 'client' | 'staging' | 'held';
 
+/** Whether the device reaches the memory of a region itself, or a copy of it that the engine makes for each request. */
+export type RegionDma = 'direct' | 'copied';
+
 export interface EngineHost extends EventEmitter<EngineEvents> {
   readonly name: string;
   readonly facts: DeviceFacts;
@@ -251,7 +254,7 @@ export interface EngineHost extends EventEmitter<EngineEvents> {
   setTenant(tenant: number, weight: number, rates: Rates): Promise<void>;
 
   /** Makes a memory file of the domain reachable for the device under `handle`. The descriptor stays the caller's, open until `detachRegion` is done. */
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): Promise<void>;
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse, dma: RegionDma): Promise<void>;
   /** With `held` no request can use the region, without it they can again. Refused with `regionBusy` while requests that use it are in flight. */
   holdRegion(domain: number, handle: number, held: boolean): Promise<void>;
   /**

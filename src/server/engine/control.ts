@@ -8,6 +8,7 @@ import type {
   OpenedLease,
   OpenedQueue,
   Rates,
+  RegionDma,
   RegionUse,
   ShareGrant,
   VectorState,
@@ -34,7 +35,7 @@ export interface EngineMethods {
   vectorState(lease: number, vector: number): VectorState;
   replaceGrant(lease: number, shares: readonly ShareGrant[]): void;
   setTenant(tenant: number, weight: number, rates: Rates): void;
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): void;
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse, dma: RegionDma): void;
   holdRegion(domain: number, handle: number, held: boolean): void;
   detachRegion(domain: number, handle: number, force: boolean): void;
   regionInFlight(domain: number, handle: number): number;

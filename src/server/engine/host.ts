@@ -19,6 +19,7 @@ import type {
   OpenedLease,
   OpenedQueue,
   Rates,
+  RegionDma,
   RegionUse,
   ShareGrant,
   VectorState,
@@ -177,8 +178,8 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#call('setTenant', [tenant, weight, rates]);
   }
 
-  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse): Promise<void> {
-    return this.#call('attachRegion', [domain, handle, fd, bytes, owner, use]);
+  attachRegion(domain: number, handle: number, fd: number, bytes: number, owner: string, use: RegionUse, dma: RegionDma): Promise<void> {
+    return this.#call('attachRegion', [domain, handle, fd, bytes, owner, use, dma]);
   }
 
   holdRegion(domain: number, handle: number, held: boolean): Promise<void> {

@@ -5,6 +5,7 @@ import type { ShownFile } from '../../hw/dma/index.js';
 import { COMPLETION_BYTES, SUBMISSION_BYTES } from '../../hw/nvme/index.js';
 import { HardwareError, type Task } from '../../hw/task.js';
 import { shm } from '../../native/shm.js';
+import { attachRegion } from './attach-region.js';
 import { Refusal, type Rates, type ShownRing } from './api.js';
 import type { EngineMethods } from './control.js';
 import { TenantStatistics } from './counters.js';
@@ -145,16 +146,8 @@ export function createMethods(engine: Engine): Methods {
       if (tenant !== undefined) adjust(tenant, weight, rates);
     },
 
-    *attachRegion(domainId, handle, fd, bytes, owner, use) {
-      const memory = yield* engine.backing.attach(fd, bytes, { owner });
-      try {
-        const domain = device.domain(domainId);
-        domain.add(handle, memory, use === 'staging');
-        if (use === 'held') domain.hold(handle);
-      } catch (error) {
-        yield* engine.backing.detach(memory);
-        throw error;
-      }
+    *attachRegion(domainId, handle, fd, bytes, owner, use, dma) {
+      yield* attachRegion(engine.backing, () => device.domain(domainId), { handle, fd, bytes, owner, use, dma });
     },
 
     *holdRegion(domainId, handle, held) {

@@ -102,6 +102,8 @@ export class RequestPath implements CompletionSink {
   #settle(table: RequestTable, pair: QueuePair, slot: number, status: number, timedOut: boolean): void {
     const asker = table.asker[slot];
     if (asker === undefined) return;
+    // Before anyone hears of it, and never for a request that was given up.
+    if (asker.owner.domain.copies !== undefined && status === Status.success && table.abandoned[slot] === 0) copyOut(table, slot, asker);
     this.#letGoOfMemory(table, slot, asker);
     if (table.abandoned[slot] === 1) {
       asker.owner.abandoned--;
@@ -192,9 +194,9 @@ export class RequestPath implements CompletionSink {
   #fetchAttachment(queue: ClientQueue, entry: Uint32Array): void {
     const bytes = attachmentToFetch(entry, queue.regions);
     if (bytes === 0) return;
-    const memory = queue.regions.find(entry[EntryWord.region]);
-    if (memory === undefined) return;
-    this.#attachmentBytes.set(new Uint8Array(memory.buffer, entry[EntryWord.offsetLow], bytes));
+    const buffer = queue.regions.clientBuffer(entry[EntryWord.region]);
+    if (buffer === undefined) return;
+    this.#attachmentBytes.set(new Uint8Array(buffer, entry[EntryWord.offsetLow], bytes));
     this.#attachment.bytes = bytes;
   }
 
@@ -217,6 +219,8 @@ export class RequestPath implements CompletionSink {
       const blocks = entry[EntryWord.blocks];
       bytes = entry[EntryWord.length];
       slot = submitTransfer(pair, OPCODES[operation], window.namespace, at, blocks, durable, domain.pages, region, offset, bytes, this.now);
+      // Before the doorbell.
+      if (domain.copies !== undefined && READS[operation] === 0) domain.copies.toDevice(region, offset, bytes);
       table.region[slot] = region;
       domain.inFlight[region]++;
     } else if (operation === Operation.flush) {
@@ -272,6 +276,13 @@ export class RequestPath implements CompletionSink {
     asker.owner.domain.inFlight[region]--;
     table.region[slot] = -1;
   }
+}
+
+/** Copied DMA: what the device has read for the request goes to the client's memory. */
+function copyOut(table: RequestTable, slot: number, asker: ClientQueue): void {
+  const entry = table.entries[slot];
+  if (READS[entry[EntryWord.head] & 0xff] === 0) return;
+  asker.owner.domain.copies?.toClient(table.region[slot], entry[EntryWord.offsetLow], entry[EntryWord.length]);
 }
 
 /** What a client is told of a device status other than success; `endCode` when the device did not do it because it was told so. */

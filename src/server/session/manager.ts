@@ -1,7 +1,7 @@
 /** All sessions of the server, and what concerns them together: limits, reload of the configuration, the end of the server. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainRegistry } from '../domains/index.js';
-import { type EngineHost, Refusal } from '../engine/api.js';
+import { type EngineHost, Refusal, type RegionDma } from '../engine/api.js';
 import { HandedOver, type Tickets } from '../handover/index.js';
 import type { Log } from '../log.js';
 import type { Audit, Isolation, ServerLimits, TenantDirectory } from '../policy.js';
@@ -40,6 +40,8 @@ export interface SessionStatus {
   /** Milliseconds since the epoch. */
   readonly since: number;
   readonly domain: number | undefined;
+  /** How devices get at the memory of its domain that a client may map. */
+  readonly dma: RegionDma | undefined;
   readonly leases: readonly {
     lease: number;
     device: string;
@@ -118,6 +120,7 @@ export class SessionManager {
       peer: session.peer,
       since: session.since,
       domain: session.domain?.number,
+      dma: session.domain?.dma,
       leases: [...session.leases.values()].map((lease) => ({
         lease: lease.handle,
         device: lease.engine.name,

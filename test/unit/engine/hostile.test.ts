@@ -50,18 +50,21 @@ function hostileEntry(world: EngineWorld, random: Random, tenant: Tenant, others
   }
 }
 
-test(
-  `${REQUESTS} hostile requests: no access outside the tenant's memory, no block outside its share`,
-  async () => {
+test.each(['direct', 'copied'] as const)(
+  `%s DMA, ${REQUESTS} hostile requests: no access outside the tenant's memory, no block outside its share`,
+  async (dma) => {
     const seed = Number(process.env['RINGWARDEN_SEED'] ?? Date.now() % 2 ** 31);
     console.log(`seed ${seed} (RINGWARDEN_SEED=${seed} repeats it)`);
     const random = new Random(seed);
     const world = await EngineWorld.create({ audit: true });
-    const tenants = [world.tenant(1), world.tenant(2), world.tenant(3)];
+    const tenants = [1, 2, 3].map((index) => world.tenant(index, { dma }));
     const guard = world.tenant(0);
     guard.memory.fill(0x77);
     const owners = new Map(
-      tenants.map((tenant) => [world.engine.device.lease(tenant.lease.lease).queues[tenant.queue]?.pair?.id, `tenant${tenant.index}`]),
+      tenants.map((tenant) => [
+        world.engine.device.lease(tenant.lease.lease).queues[tenant.queue]?.pair?.id,
+        `${dma === 'copied' ? 'copy of ' : ''}tenant${tenant.index}`,
+      ]),
     );
     // The block after the last of each share belongs to the next tenant: fill the guard's, and look at it at the end.
     for (let lba = 0; lba < SHARE_BLOCKS; lba += 100) {

@@ -200,7 +200,7 @@ describe('an entry on a shared ring', () => {
   test('names no staging memory, no region that is held, none of another tenant', () => {
     const staging = 0x0100_0007;
     const fd = createMemoryFile('staging', 4_096);
-    world.run(world.methods.attachRegion(1, staging, fd, 4_096, 'tenant1', 'staging'));
+    world.run(world.methods.attachRegion(1, staging, fd, 4_096, 'tenant1', 'staging', 'direct'));
     const codeWith = (region: number): number => complete(read({ region }))[0].code;
     expect([codeWith(staging), codeWith(other.region), codeWith(tenant.region)]).toEqual([Code.unknownRegion, Code.unknownRegion, Code.ok]);
     world.run(world.methods.holdRegion(1, tenant.region, true));

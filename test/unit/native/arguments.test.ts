@@ -5,7 +5,7 @@ import { shm, type Shm } from '../../../src/native/shm.js';
 import { descriptorCount, mappingsOf } from './support.js';
 
 /** What may stand at a place of a call: a good value for the call, and its kind, which tells what must be refused there. */
-type Kind = 'whole' | 'signed' | 'flag' | 'text' | 'bytes' | 'ints' | 'buffer' | 'list' | 'function' | 'operation';
+type Kind = 'whole' | 'signed' | 'flag' | 'text' | 'bytes' | 'ints' | 'buffer' | 'list' | 'program' | 'texts' | 'function' | 'operation';
 interface Argument {
   readonly kind: Kind;
   readonly good: unknown;
@@ -44,12 +44,14 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   socketpair: [],
   connect: [{ kind: 'text', good: '/nowhere' }],
   receive: [whole(left), bytes, whole(0), whole(16)],
+  peek: [whole(left), bytes, whole(0), whole(16)],
   send: [whole(left), bytes, whole(0), whole(16)],
   sendDescriptors: [whole(left), bytes, { kind: 'list', good: [event] }],
   receiveDescriptors: [whole(right), bytes, whole(16)],
   peerCredentials: [whole(left)],
   lock: [whole(file)],
   forbidDump: [],
+  execute: [{ kind: 'program', good: '/nowhere' }, { kind: 'texts', good: ['nowhere'] }, { kind: 'texts', good: [] }, whole(file)],
   getppid: [whole(1)],
   yieldProcessor: [],
   createWaker: [{ kind: 'function', good: () => {} }],
@@ -100,6 +102,14 @@ const hostile: Record<Kind, readonly [types: readonly unknown[], ranges: readonl
     [undefined, null, 1, '1', { length: 1, 0: 1 }, new Int32Array(1), ['1'], [{}]],
     [[], [-1], [0.5], [NaN], [2 ** 31], Array(17).fill(event)],
   ],
+  program: [
+    [undefined, null, 1, {}, Symbol('name')],
+    ['a\0b', 'x'.repeat(2 ** 17)],
+  ],
+  texts: [
+    [undefined, null, 1, '1', { length: 1, 0: '1' }, new Int32Array(1), [1], [undefined], [{}]],
+    [['a\0b'], ['x'.repeat(2 ** 17)], Array(2 ** 16 + 1).fill('')],
+  ],
   function: [[undefined, null, 1, 'f', {}], []],
   operation: [
     [undefined, null, 1, {}],
@@ -133,7 +143,7 @@ describe('every argument is checked', () => {
 
   test('ranges inside a byte array are checked without overflow', () => {
     const sixteen = new Uint8Array(16);
-    for (const call of [shm().send, shm().receive]) {
+    for (const call of [shm().send, shm().receive, shm().peek]) {
       for (const [at, length] of [
         [0, 17],
         [1, 16],
@@ -187,12 +197,14 @@ test('a descriptor that is not open is EBADF with the name of the call', () => {
     [() => shm().epollControl(epoll, 'add', closed, 1, 1), 'epoll_ctl'],
     [() => shm().epollWait(closed, new Int32Array(2), 0), 'epoll_wait'],
     [() => shm().receive(closed, new Uint8Array(1), 0, 1), 'recvmsg'],
+    [() => shm().peek(closed, new Uint8Array(1), 0, 1), 'recv'],
     [() => shm().send(closed, new Uint8Array(1), 0, 1), 'send'],
     [() => shm().sendDescriptors(closed, new Uint8Array(1), [event]), 'sendmsg'],
     [() => shm().sendDescriptors(left, new Uint8Array(1), [closed]), 'sendmsg'],
     [() => shm().receiveDescriptors(closed, new Uint8Array(1), 1), 'recvmsg'],
     [() => shm().peerCredentials(closed), 'getsockopt'],
     [() => shm().lock(closed), 'flock'],
+    [() => shm().execute('/nowhere', [], [], closed), 'fcntl'],
   ];
   for (const [call, syscall] of failing) expect(call).toThrow(expect.objectContaining({ code: 'EBADF', syscall, errno: -9 }));
 });

@@ -30,3 +30,26 @@ test('a build of what is built already does nothing', async () => {
   await run(process.execPath, [path('scripts/build-native.mjs')]);
   expect((await run(process.execPath, [path('scripts/build-native.mjs')])).stdout).toBe('');
 });
+
+test('execute puts a program in the place of the process, with one descriptor more and what signals usually do', async () => {
+  const shell = 'echo $$; read line <&3; echo "$line"; ls /proc/$$/fd | tr "\\n" " "; grep -E "^Sig(Ign|Blk)" /proc/$$/status; echo "$KEPT$PATH"';
+  const code = `const shm = require(${JSON.stringify(path('build/shm.node'))});
+    console.log(process.pid);
+    for (let i = 0; i < 40; i++) shm.eventfd();
+    const [left, right] = shm.socketpair();
+    shm.send(left, Buffer.from('through it\\n'), 0, 11);
+    for (const name of ['no-such-program', '/etc/passwd']) {
+      try { shm.execute(name, ['x'], [], right); } catch (error) { console.log(error.code, error.syscall); }
+    }
+    setTimeout(() => shm.execute('sh', ['sh', '-c', process.argv[1]], ['KEPT=kept'], right), 10);`;
+  const { stdout } = await run(process.execPath, ['-e', code, shell]);
+  const [pid, ...lines] = stdout.trimEnd().split('\n');
+  expect(lines.slice(0, 4)).toEqual(['ENOENT execve', 'EACCES execve', pid, 'through it']);
+  expect(
+    lines[4]
+      .replace(/SigBlk.*/, '')
+      .trim()
+      .split(' '),
+  ).toEqual(['0', '1', '2', '3']);
+  expect(stdout).toMatch(/SigBlk:\s0+\nSigIgn:\s0+\nkept/);
+});

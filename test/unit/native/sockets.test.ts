@@ -37,6 +37,19 @@ test('bytes arrive at their place, and nothing else is touched', () => {
   expect(Buffer.from(bytes.subarray(8, 24)).toString()).toBe('..234.......56..');
 });
 
+test('what is looked at stays, however many pieces it came in', () => {
+  expect(shm().peek(right, bytes, 0, 64)).toBe(-1);
+  bytes.fill(0x2e);
+  for (const piece of ['012', '34', '5']) shm().send(left, Buffer.from(piece), 0, piece.length);
+  expect([shm().peek(right, bytes, 0, 64), shm().peek(right, bytes, 10, 4)]).toEqual([6, 4]);
+  expect(Buffer.from(bytes.subarray(0, 14)).toString('latin1')).toBe('012345....0123');
+  expect(shm().receive(right, bytes, 0, 2)).toBe(2);
+  expect([shm().peek(right, bytes, 20, 20), Buffer.from(bytes.subarray(20, 24)).toString()]).toEqual([4, '2345']);
+  closeEnd(left);
+  expect(shm().receive(right, bytes, 0, 64)).toBe(4);
+  expect(shm().peek(right, bytes, 0, 64)).toBe(0);
+});
+
 test('connects to a Unix socket, or says why not and keeps nothing', async () => {
   const path = join(mkdtempSync(join(tmpdir(), 'ringwarden-connect-')), 'socket');
   const before = descriptorCount();

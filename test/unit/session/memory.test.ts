@@ -98,6 +98,21 @@ describe('memory', () => {
     await (await inDomain(undefined, 'bob')).call('mapMemory', { bytes: 65_536 });
   });
 
+  it('counts the copies of copied DMA, one for each device, and none of staging memory', async () => {
+    await world.end();
+    world = await World.create({ tenants: { alice: { dma: 'copied', limits: { pinBytes: 12_288, stagingBytes: 4_096 } }, bob: {} } });
+    const client = await world.ready();
+    const { region } = await client.call('mapMemory', { bytes: 4_096 });
+    expect(pinned()).toBe(8_192);
+    expect(await client.refusal('mapMemory', { bytes: 4_096 })).toEqual({ name: 'pinLimit', field: 'bytes', value: '4096' });
+    expect(pinned()).toBe(8_192);
+    await client.call('unmapMemory', { region });
+    expect(pinned()).toBe(0);
+    world.engine.failing.set('attachRegion', new HardwareError('exhausted', 'no address is left'));
+    expect(await client.refusal('mapMemory', { bytes: 4_096 })).toMatchObject({ name: 'deviceMemoryLimit' });
+    expect(pinned()).toBe(0);
+  });
+
   it('takes no more slots of a device than leave the others their part', async () => {
     await world.end();
     world = await World.create({ tenants: { alice: { limits: { regions: 64 } }, bob: { limits: { regions: 64 } } } });

@@ -62,6 +62,7 @@ export function directoryOf(specs: Readonly<Record<string, TenantSpec>>, devices
       name,
       weight: 100,
       rates: { operations: 0, bytes: 0 },
+      dma: 'direct',
       grants: new Map(grants),
       ...spec,
       limits: { ...TENANT_LIMITS, ...spec.limits },

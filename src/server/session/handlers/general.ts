@@ -34,7 +34,7 @@ export const setDomain: Handler<'setDomain'> = {
     if (session.domain !== undefined) throw new Refusal('domainSet', 'domain', session.domain.number);
     const { domains } = session.services;
     const tenant = session.tenant;
-    const domain = number === undefined ? domains.create(tenant.name) : domains.find(tenant.name, number);
+    const domain = number === undefined ? domains.create(tenant.name, tenant.dma) : domains.find(tenant.name, number);
     session.enterDomain(domain);
     return { domain: domain.number, pinLimit: tenant.limits.pinBytes };
   },
