@@ -7,7 +7,7 @@ import { Refusal } from '../../../src/server/engine/api.js';
 import { QueueFiles } from '../../../src/server/handover/index.js';
 import { createMemoryFile } from '../../../src/hw/dma/index.js';
 import { EngineWorld, type Tenant } from '../../support/engine-world.js';
-import { RawRing } from '../../support/raw-ring.js';
+import { RawRing } from '../../../src/cli/demo/mediated/raw-ring.js';
 import { descriptorCount, mappingsOf, thread } from '../native/support.js';
 
 const ENTRIES = 8;
@@ -30,7 +30,7 @@ beforeEach(async () => {
   );
   connection = ours;
   connected = true;
-  ring = new RawRing(ENTRIES, files.requests, files.completions, ours);
+  ring = RawRing.map(ENTRIES, files.requests, files.completions, ours);
 });
 afterEach(async () => {
   ring.end();
