@@ -60,7 +60,6 @@ export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated
   readonly #fds: number[] = [];
   readonly #waker = shm().createWaker(() => {});
   readonly #end: () => Promise<void>;
-  #channels = 0;
   #tag = 1n;
 
   static async create(options: EmulatedOptions = {}, settings: Partial<EngineSettings> = {}): Promise<EngineWorld> {
@@ -160,7 +159,9 @@ export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated
 
   openQueue(lease: number, entries: number): { queue: number; channel: Channel; rings: ChannelMemory } {
     const memory = createChannelMemory(entries);
-    const id = this.#channels++;
+    // The lowest that is free, as the host takes it.
+    let id = 0;
+    while (this.engine.channels[id] !== undefined) id++;
     const { queue } = this.run(this.methods.openQueue(lease, id, memory, 0x1234_5678));
     return { queue, channel: new Channel(id, memory, this.#activations, this.#signals), rings: memory };
   }

@@ -1,9 +1,19 @@
 /** Every attack, group by group, in the order in which they are shown. */
 import { blockAttacks } from './attacks/blocks.js';
 import { controlAttacks } from './attacks/control.js';
+import { handoverAttacks } from './attacks/handover.js';
 import { identityAttacks } from './attacks/identity.js';
 import { memoryAttacks } from './attacks/memory.js';
+import { ringAttacks } from './attacks/rings.js';
 import { wireAttacks } from './attacks/wire.js';
 import type { Attack } from './types.js';
 
-export const CATALOGUE: readonly Attack[] = [...memoryAttacks, ...blockAttacks, ...controlAttacks, ...identityAttacks, ...wireAttacks];
+export const CATALOGUE: readonly Attack[] = [
+  ...memoryAttacks,
+  ...blockAttacks,
+  ...controlAttacks,
+  ...ringAttacks,
+  ...handoverAttacks,
+  ...identityAttacks,
+  ...wireAttacks,
+];

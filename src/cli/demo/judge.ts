@@ -1,9 +1,8 @@
 /** What becomes of an attack: not what it says of itself, but what was seen. In doubt it has escaped, and the demonstration has failed. */
-import type { CodeName } from '../../protocol/index.js';
 import { messageOf } from '../../server/text.js';
 import type { BackingKind, RawWorld } from './raw/world.js';
 import type { MediatedWorld } from './mediated/world.js';
-import type { Attack, AttackResult, Damage, DemoReport, MediatedOutcome, RawOutcome, Reply } from './types.js';
+import type { Attack, AttackResult, Damage, DemoReport, MediatedOutcome, RawOutcome, Reply, ReplyCode } from './types.js';
 
 /** What the judge asks of the world in which the attack was made. */
 export type Witness = Pick<MediatedWorld, 'harm' | 'endAttack' | 'sessionsGoOn'>;
@@ -31,7 +30,7 @@ export async function judgeRaw(attack: Attack, world: RawWorld, backing: Backing
 export async function judgeMediated<World extends Witness>(
   attack: Pick<Attack, 'expected'> & { readonly mediated: (world: World) => Promise<Reply> },
   world: World,
-): Promise<Verdict<MediatedOutcome> & { readonly code: CodeName | '' }> {
+): Promise<Verdict<MediatedOutcome> & { readonly code: ReplyCode | '' }> {
   let reply: Reply | undefined;
   const doubts: string[] = [];
   const surprises: string[] = [];

@@ -18,11 +18,18 @@ export type Damage = Exclude<RawOutcome, 'none'>;
  */
 export type MediatedOutcome = 'refused' | 'faulted' | 'harmless' | 'ESCAPED';
 
+/** What says no where no message is sent: the kernel to who holds a descriptor (errno), and the descriptor socket to a ticket (its answer 1). */
+export const OTHER_REFUSALS = ['EACCES', 'EPERM', 'noSuchTicket'] as const;
+type OtherRefusal = (typeof OTHER_REFUSALS)[number];
+export type ReplyCode = CodeName | OtherRefusal;
+
+export const isOtherRefusal = (code: string): code is OtherRefusal => (OTHER_REFUSALS as readonly string[]).includes(code);
+
 /** What the attacker was told. */
 export interface Reply {
   readonly outcome: Exclude<MediatedOutcome, 'ESCAPED'>;
   /** Empty when nothing was refused. */
-  readonly code: CodeName | '';
+  readonly code: ReplyCode | '';
 }
 
 /** What a program with raw access does, and what it sees of the damage. */
@@ -50,7 +57,7 @@ export interface AttackResult {
   readonly attack: Attack;
   readonly raw: RawOutcome;
   readonly mediated: MediatedOutcome;
-  readonly code: CodeName | '';
+  readonly code: ReplyCode | '';
   /** What was not as it should be, in words; empty when all was. */
   readonly findings: readonly string[];
 }
@@ -72,7 +79,7 @@ export interface DemoReport {
   readonly findings: readonly string[];
 }
 
-export const refused = (code: CodeName): Reply => ({ outcome: 'refused', code });
+export const refused = (code: ReplyCode): Reply => ({ outcome: 'refused', code });
 export const faulted = (code: CodeName): Reply => ({ outcome: 'faulted', code });
 export const harmless: Reply = { outcome: 'harmless', code: '' };
 

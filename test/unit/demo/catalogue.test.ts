@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { CATALOGUE } from '../../../src/cli/demo/catalogue.js';
 import { expectedDamage } from '../../../src/cli/demo/judge.js';
 import { Table } from '../../../src/cli/demo/report.js';
+import { isOtherRefusal } from '../../../src/cli/demo/types.js';
 import { CODES } from '../../../src/protocol/index.js';
 
 /** What the demonstration has to contain, by the words of its specification. */
@@ -35,6 +36,17 @@ const REQUIRED = [
   'reset-others',
   'peer-to-peer',
   'sibling-lease',
+  'ring-indices',
+  'ring-race',
+  'ring-huge',
+  'ring-never-reap',
+  'wake-storm',
+  'completion-write',
+  're-seal',
+  'truncate',
+  'ticket-guess',
+  'ticket-twice',
+  'descriptor-flood',
 ];
 
 describe('the attack catalogue', () => {
@@ -67,6 +79,7 @@ describe('the attack catalogue', () => {
       expect(expected.mediated.length, id).toBeGreaterThanOrEqual(1);
       for (const { outcome, code } of expected.mediated) {
         if (code === '') expect(outcome, id).toBe('harmless');
+        else if (isOtherRefusal(code)) expect(outcome, id).toBe('refused');
         else expect(CODES[code].severity, `${id} ${code}`).toBe(outcome === 'faulted' ? 'fault' : 'refuse');
       }
     }

@@ -8,7 +8,7 @@ import { QueueFiles } from '../../../src/server/handover/index.js';
 import { createMemoryFile } from '../../../src/hw/dma/index.js';
 import { EngineWorld, type Tenant } from '../../support/engine-world.js';
 import { Lingering } from '../../support/lingering.js';
-import { RawRing } from '../../support/raw-ring.js';
+import { RawRing } from '../../../src/cli/demo/mediated/raw-ring.js';
 import { descriptorCount, mappingsOf, thread } from '../native/support.js';
 
 const ENTRIES = 8;
@@ -31,7 +31,7 @@ beforeEach(async () => {
   );
   connection = ours;
   connected = true;
-  ring = new RawRing(ENTRIES, files.requests, files.completions, ours);
+  ring = RawRing.map(ENTRIES, files.requests, files.completions, ours);
 });
 afterEach(async () => {
   ring.end();

@@ -121,8 +121,12 @@ export class DemoServer {
 
   /** Resident memory in bytes, as the kernel counts it (proc(5)). */
   residentBytes(): number {
-    const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'));
-    return Number(line?.[1] ?? Number.NaN) * 1_024;
+    return this.#status(/^VmRSS:\s+(\d+) kB$/m) * 1_024;
+  }
+
+  /** How many descriptors its table has room for, which never shrinks: what anybody may read of a process that lets nobody look into it. */
+  descriptorTable(): number {
+    return this.#status(/^FDSize:\s+(\d+)$/m);
   }
 
   /** Ends it in order; if it does not, by force. Safe to repeat. */
@@ -137,6 +141,10 @@ export class DemoServer {
   /** At once, for the end of this process. */
   kill(): void {
     if (!this.#hasEnded) this.#child.kill('SIGKILL');
+  }
+
+  #status(line: RegExp): number {
+    return Number(line.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? Number.NaN);
   }
 
   async #ready(): Promise<boolean> {

@@ -1,6 +1,5 @@
 /** The server with two tenants at work on one controller, and an attacker who is a third tenant of it. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { CODES } from '../../../protocol/index.js';
 import { messageOf } from '../../../server/text.js';
 import { type Canary, Secret, changes, takeChanges } from '../canary.js';
 import type { BackingKind } from '../raw/world.js';
@@ -10,6 +9,7 @@ import { Attacker } from './attacker.js';
 import { BORDER_BYTES, Disk } from './disk.js';
 import { Foothold, type FootholdOptions } from './foothold.js';
 import { DemoServer } from './server.js';
+import { SharedMemory } from './shared-memory.js';
 import { Victim } from './victim.js';
 
 /** How long each tenant may take to get one more request answered, milliseconds. */
@@ -26,6 +26,8 @@ export class MediatedWorld {
   readonly #secrets: readonly Secret[];
   readonly #attackers: Attacker[] = [];
   readonly #footholds: Foothold[] = [];
+  /** Memory that the attacker has mapped, and descriptors that it holds. */
+  readonly memory = new SharedMemory();
   readonly #leaks: string[] = [];
   #isDown = false;
 
@@ -99,15 +101,17 @@ export class MediatedWorld {
   async sessionsGoOn(): Promise<boolean> {
     const open = this.#attackers.filter(({ isOpen }) => isOpen);
     const told = await Promise.all(open.map((attacker) => attacker.ask('ping')));
-    return told.length > 0 && told.every(({ reply }) => reply.code === '' || CODES[reply.code].severity === 'refuse');
+    return told.length > 0 && told.every(({ reply }) => reply.outcome !== 'faulted');
   }
 
   /** Ends every session of the attacker, after a look at what came into its memory. */
   async endAttack(): Promise<void> {
+    this.memory.look((bytes) => this.look('mapped memory', bytes));
     for (const foothold of this.#footholds.splice(0)) await foothold.showMemory();
     const attackers = this.#attackers.splice(0);
     for (const attacker of attackers) attacker.terminate();
     await Promise.all(attackers.map(({ closed }) => closed));
+    this.memory.end();
   }
 
   /**

@@ -1,6 +1,6 @@
 /** The client's end of shared rings, written from the table in docs/protocol.md alone: what a program in another language does, well or badly. */
-import { shm } from '../../src/native/shm.js';
-import { type CompletionFields, type RequestFields, packEntry, unpackCompletion } from '../../src/protocol/index.js';
+import { shm } from '../../../native/shm.js';
+import { type CompletionFields, type RequestFields, packEntry, unpackCompletion } from '../../../protocol/index.js';
 
 const HEADER_WORDS = 1_024;
 const [TAIL, HEAD, WAKEUP] = [0, 16, 32];
@@ -14,13 +14,19 @@ export class RawRing {
   tail = 0;
   head = 0;
 
-  /** Maps the files; `doorbell` is the connection. */
-  constructor(entries: number, requests: number, completions: number, doorbell: number) {
+  /** Over the two memories as they are mapped; `doorbell` is the connection. */
+  constructor(entries: number, requests: ArrayBuffer, completions: ArrayBuffer, doorbell: number) {
     this.entries = entries;
-    this.requests = new Int32Array(shm().map(requests, 0, 4_096 + entries * 64, true));
-    this.completions = new Int32Array(shm().map(completions, 0, 4_096 + entries * 32, false));
-    shm().guard(this.completions.buffer as ArrayBuffer);
+    this.requests = new Int32Array(requests);
+    this.completions = new Int32Array(completions);
     this.doorbell = doorbell;
+  }
+
+  /** Maps the files of a queue. `end` unmaps them. */
+  static map(entries: number, requests: number, completions: number, doorbell: number): RawRing {
+    const readable = shm().map(completions, 0, 4_096 + entries * 32, false);
+    shm().guard(readable);
+    return new RawRing(entries, shm().map(requests, 0, 4_096 + entries * 64, true), readable, doorbell);
   }
 
   /** Index of the words of a slot of the request ring. */
