@@ -12,13 +12,20 @@ type Opened = Awaited<ReturnType<Client['openDevice']>>;
 const pattern = (bytes: number, seed: number): Buffer =>
   Buffer.from(Uint8Array.from({ length: bytes }, (_, at) => (at * 7 + (at >> 9) + seed) & 0xff));
 
-type Way = readonly [transport: 'socket' | 'shm', poll: 'adaptive' | 'busy', queues: 'own' | 'shared', backing: string, kind: 'emulated' | 'qemu'];
+type Way = readonly [
+  transport: 'socket' | 'shm',
+  poll: 'adaptive' | 'busy' | 'sleep',
+  queues: 'own' | 'shared',
+  backing: string,
+  kind: 'emulated' | 'qemu',
+];
 
 const WAYS: readonly Way[] = [
   ['socket', 'adaptive', 'own', 'the embedded controller', 'emulated'],
   ['shm', 'adaptive', 'own', 'the embedded controller', 'emulated'],
   ['shm', 'adaptive', 'shared', 'the embedded controller', 'emulated'],
   ['shm', 'busy', 'own', 'the embedded controller', 'emulated'],
+  ['shm', 'sleep', 'own', 'the embedded controller', 'emulated'],
   ['shm', 'adaptive', 'own', qemuName, 'qemu'],
 ];
 
