@@ -25,7 +25,10 @@ const isWanted = ({ name }) => options.only?.some((only) => name.startsWith(only
 
 const digits = (value) => (value === undefined ? '' : Number(value.toPrecision(value >= 1000 ? 4 : 3)).toLocaleString('en'));
 
-const barOf = ({ least, most }) => (least === undefined ? (most === undefined ? '' : `<= ${most}`) : `>= ${least}`);
+/** The bar as it is with the yardstick's number in this run. */
+const boundsOf = ({ least, most, orTwiceBeside = false }, beside) => ({ least, most: orTwiceBeside ? Math.max(most, 2 * beside) : most });
+
+const barOf = ({ least, most }) => (least === undefined ? (most === undefined ? '' : `<= ${digits(most)}`) : `>= ${digits(least)}`);
 
 function isMet({ least, most }, ratio) {
   if (least === undefined && most === undefined) return undefined;
@@ -40,15 +43,16 @@ async function main() {
   for (const { measure, results } of groups) {
     process.stderr.write(`${results[0].name} ...\n`);
     const measured = [await measure(options.quick ? { rounds: 1, scale: 0.2 } : { rounds: 7, scale: 1 })].flat();
-    if (measured[0].skipped !== undefined) {
-      for (const { name } of results) table.push([name, { colSpan: 7, content: `skipped: ${measured[0].skipped}` }]);
-      continue;
-    }
     for (const [index, result] of results.entries()) {
-      const { value, beside, ratio } = measured[index];
-      const met = isMet(result, ratio);
+      const { value, beside, ratio, skipped } = measured[index] ?? measured[0];
+      if (skipped !== undefined) {
+        table.push([result.name, { colSpan: 7, content: `skipped: ${skipped}` }]);
+        continue;
+      }
+      const bounds = boundsOf(result, beside);
+      const met = isMet(bounds, ratio);
       const verdict = met === undefined ? '' : met ? 'yes' : 'NO';
-      table.push([result.name, digits(value), result.unit, result.beside, digits(beside), digits(ratio), barOf(result), verdict]);
+      table.push([result.name, digits(value), result.unit, result.beside, digits(beside), digits(ratio), barOf(bounds), verdict]);
       report.push({ name: result.name, value, unit: result.unit, beside: { name: result.beside, value: beside }, ratio });
     }
   }

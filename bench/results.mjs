@@ -6,8 +6,11 @@ import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../dist/client/index.js';
 import { startChild } from './child.mjs';
+import { GROUPS as loadGroups } from './load-results.mjs';
 import { compare, inTurns, median } from './measure.mjs';
+import { GROUPS as qemuGroups } from './qemu-results.mjs';
 import { configurationFor, processorSeconds, residentMegabytes, spawnServer, withFolder, withServer } from './server.mjs';
+import { GROUPS as shmGroups } from './shm-results.mjs';
 
 const TENANTS = Array.from({ length: 64 }, (_, index) => `tenant${index}`);
 const LOOK_MILLISECONDS = 2;
@@ -166,29 +169,6 @@ async function memory() {
   return absolute([ours], [theirs]);
 }
 
-/** The same in both: reads of 4 KiB from a QEMU whose medium is memory, as the server starts it without an image; four batches of eight in flight. */
-async function qemu({ rounds, scale }) {
-  const missing = ['qemu-system-x86_64', 'setpriv'].filter((program) => spawnSync(program, ['--version']).status !== 0);
-  if (missing.length > 0) return { skipped: `${missing.join(' and ')} is not there: install qemu-system-x86 and util-linux` };
-  return withServer('qemu', ['alice', 'bob'], async (server) => {
-    const [sdk, driver] = [startChild('sdk-client.mjs'), startChild('qemu-driver.mjs')];
-    try {
-      await sdk.call('open', server.socket, 'alice');
-      await driver.call('open', 4 * 2 ** 20);
-      const [milliseconds, depth, requests] = [1000 * scale, 4, 8];
-      const values = await inTurns(
-        rounds,
-        () => sdk.call('regionReads', milliseconds, depth, requests),
-        () => driver.call('rate', milliseconds, depth, requests),
-      );
-      await driver.call('close');
-      return compare(...values);
-    } finally {
-      await Promise.all([sdk.end(), driver.end()]);
-    }
-  });
-}
-
 async function engine({ rounds, scale }) {
   const child = startChild('engine-cost.mjs');
   try {
@@ -235,7 +215,7 @@ async function admit({ rounds, scale }) {
 
 /**
  * Each group is measured together. `results` of a group name what its measure resolves to, in order. `least` or `most` is the bar; without either, it is
- * only reported.
+ * only reported. `orTwiceBeside`: where the yardstick itself is worse than the bar, twice its number will do.
  */
 export const GROUPS = [
   {
@@ -262,7 +242,6 @@ export const GROUPS = [
   { measure: start, results: [{ name: 'start', unit: 'ms', beside: 'node -e 0', most: 500 }] },
   { measure: idle, results: [{ name: 'idle-cpu', unit: '% of a core', beside: 'echo server', most: 1 }] },
   { measure: memory, results: [{ name: 'memory-64', unit: 'MB', beside: 'echo server', most: 150 }] },
-  { measure: qemu, results: [{ name: 'qemu-qd32', unit: 'requests/s', beside: 'driver alone', least: 0.5 }] },
   {
     measure: engine,
     results: [
@@ -277,4 +256,7 @@ export const GROUPS = [
       { name: 'admit-submit', unit: 'ns', beside: 'getppid', most: 0.5 },
     ],
   },
+  ...shmGroups,
+  ...loadGroups,
+  ...qemuGroups,
 ];

@@ -37,13 +37,18 @@ answerCalls({
     return { p50: percentile(taken, 0.5), p99: percentile(taken, 0.99) };
   },
 
-  /** Write Zeroes of one block each: a command of its own on the device, and no data anywhere. */
-  batches: (milliseconds, depth, requests) =>
-    rate(milliseconds, depth, requests, (lane, turn) => {
+  /**
+   * Write Zeroes of one block each: a command of its own on the device, and no data anywhere. A lane sends the same batch again and again, as the echo's
+   * client does with its message.
+   */
+  batches(milliseconds, depth, requests) {
+    const batches = Array.from({ length: depth }, (_, lane) => {
       const batch = share.batch();
-      for (let index = 0; index < requests; index++) batch.writeZeroes(AREA_BYTES + offsetOf(lane, turn * requests + index), BLOCK_BYTES);
-      return batch.submit();
-    }),
+      for (let index = 0; index < requests; index++) batch.writeZeroes(AREA_BYTES + offsetOf(lane, index), BLOCK_BYTES);
+      return batch;
+    });
+    return rate(milliseconds, depth, requests, (lane) => batches[lane].submit());
+  },
 
   /** Reads of a block each, `depth` of them under way; the data travel in the messages. */
   reads: (milliseconds, depth) => rate(milliseconds, depth, 1, (lane, turn) => share.read(offsetOf(lane, turn), BLOCK_BYTES)),

@@ -23,8 +23,8 @@ export async function withFolder(work) {
   }
 }
 
-/** The sample's configuration, but for the medium (memory) and the number of tenants. */
-export function configurationFor(kind, tenants) {
+/** The sample's configuration, but for the medium (memory), the number of tenants and the options. */
+export function configurationFor(kind, tenants, { blockBytes = 4096, limits = {} } = {}) {
   return {
     state: 'state',
     isolation: 'none',
@@ -35,30 +35,32 @@ export function configurationFor(kind, tenants) {
       {
         name: 'nvme0',
         class: 'nvme',
-        backing: { kind, namespaces: [{ size: `${Math.max(LEAST_MIB, tenants.length * SHARE_MIB)} MiB`, blockBytes: 4096 }] },
+        backing: { kind, namespaces: [{ size: `${Math.max(LEAST_MIB, tenants.length * SHARE_MIB)} MiB`, blockBytes }] },
       },
     ],
     tenants: tenants.map((name, index) => ({
       name,
       uid: 'server',
+      limits,
       shares: [{ name: 'data', device: 'nvme0', first: `${index * SHARE_MIB} MiB`, size: `${SHARE_MIB} MiB` }],
     })),
   };
 }
 
 /** Starts a server in `folder`. `ready()` resolves when it says so; `end()` asks it to stop and waits. */
-export function spawnServer(folder, configuration, { execArgv = [] } = {}) {
+export function spawnServer(folder, configuration, options) {
   const file = join(folder, 'ringwarden.json');
   writeFileSync(file, JSON.stringify(configuration));
-  const child = spawn(process.execPath, [...execArgv, MAIN, 'serve', '--config', file, '-o', 'json'], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  return spawnServe(folder, ['--config', file], join(folder, 'server.sock'), options);
+}
+
+function spawnServe(folder, args, socket, { execArgv = [] } = {}) {
+  const child = spawn(process.execPath, [...execArgv, MAIN, 'serve', ...args, '-o', 'json'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(child, 'exit');
   const line = once(createInterface(child.stdout), 'line');
   return {
     pid: child.pid,
-    socket: join(folder, 'server.sock'),
+    socket,
     async ready() {
       const [status] = await Promise.race([line.then(() => []), ended]);
       if (status !== undefined) throw new Error(`the server ended with status ${status}`);
@@ -70,18 +72,28 @@ export function spawnServer(folder, configuration, { execArgv = [] } = {}) {
   };
 }
 
-/** Runs `work` beside a server that is ready. */
-export function withServer(kind, tenants, work, options) {
-  return withFolder(async (folder) => {
-    const server = spawnServer(folder, configurationFor(kind, tenants), options);
-    try {
-      await server.ready();
-      return await work(server, folder);
-    } finally {
-      await server.end();
-    }
-  });
+async function whileItRuns(server, work) {
+  try {
+    await server.ready();
+    return await work(server);
+  } finally {
+    await server.end();
+  }
 }
+
+/** Runs `work` beside a server that is ready. */
+export const withServer = (kind, tenants, work, options) =>
+  withFolder((folder) => {
+    const server = spawnServer(folder, configurationFor(kind, tenants, options), options);
+    return whileItRuns(server, () => work(server, folder));
+  });
+
+/** Runs `work` beside the server that `npm start` runs: the sample's configuration, with its image. */
+export const withSample = (work) =>
+  withFolder((folder) => {
+    const server = spawnServe(folder, ['--sample', '--log-level', 'warn'], join(folder, 'ringwarden-data', 'ringwarden.sock'));
+    return whileItRuns(server, () => work(server, folder));
+  });
 
 /** Seconds of processor time that a process has used, all threads together. */
 export function processorSeconds(pid) {

@@ -25,6 +25,12 @@ export class BatchEntry<Value> {
     this.#done = true;
   }
 
+  /** For the batch alone: it is sent again. */
+  rewind(): void {
+    this.#done = false;
+    this.#request.rewind();
+  }
+
   /** Why the request failed; undefined when it did not, or when the batch did not end. A difference that a compare found is no error. */
   get error(): RingwardenError | undefined {
     const { error } = this.#request;
@@ -55,7 +61,7 @@ export class Batch {
   readonly #queue: Queue;
   readonly #requests: Request[] = [];
   readonly #entries: BatchEntry<unknown>[] = [];
-  #submitted = false;
+  #state: 'fresh' | 'sent' | 'ended' = 'fresh';
 
   constructor(plan: Plan, queue: Queue) {
     this.#plan = plan;
@@ -126,7 +132,7 @@ export class Batch {
   }
 
   #add<Value>(request: Request, result: Value): BatchEntry<Value> {
-    if (this.#submitted) throw invalidArgument('batch', 'request', request.name, 'a batch that was not submitted yet');
+    if (this.#state !== 'fresh') throw invalidArgument('batch', 'request', request.name, 'a batch that was not submitted yet');
     const entry = new BatchEntry(request, result);
     this.#requests.push(request);
     this.#entries.push(entry);
@@ -134,14 +140,16 @@ export class Batch {
   }
 
   /**
-   * Sends the batch, and resolves when all of it ended, well or not: look at each entry. Rejects only with the reason of the signal. A batch is
-   * sent once.
+   * Sends the batch, and resolves when all of it ended, well or not: look at each entry. Rejects only with the reason of the signal. A batch that ended can be
+   * sent again: the same requests, with what their memory holds then. After an aborted signal it is of no use any more.
    */
   async settle({ signal }: SignalOption = {}): Promise<void> {
-    if (this.#submitted) throw invalidArgument('batch', 'submit', 'again', 'a batch that was not submitted yet');
-    this.#submitted = true;
+    if (this.#state === 'sent') throw invalidArgument('batch', 'submit', 'again', 'a batch that is not under way');
+    if (this.#state === 'ended') for (const entry of this.#entries) entry.rewind();
+    this.#state = 'sent';
     await runAll(this.#queue, this.#requests, signal);
     for (const entry of this.#entries) entry.finish();
+    this.#state = 'ended';
   }
 
   /** {@link settle} that rejects with the error of the first entry that failed, once all of them ended. */

@@ -22,7 +22,7 @@ export interface OpenOptions extends SignalOption {
   transport?: Transport | undefined;
   /**
    * How completions in shared memory are waited for: `adaptive` (default) looks for a moment, then sleeps until the server wakes it; `busy` looks all the time
-   * while something is in flight, which takes a processor.
+   * while something is in flight, which takes a processor; `sleep` never looks before it is woken, which takes none.
    */
   poll?: PollMode | undefined;
   /** With `own` queues: the hardware's rings can be looked at, see `Device.hardwareRing`. They take memory of the tenant's limit. */
@@ -30,7 +30,7 @@ export interface OpenOptions extends SignalOption {
 }
 
 const TRANSPORTS: readonly Transport[] = ['auto', 'socket', 'shm'];
-const POLL_MODES: readonly PollMode[] = ['adaptive', 'busy'];
+const POLL_MODES: readonly PollMode[] = ['adaptive', 'busy', 'sleep'];
 
 export function transportOf(context: string, asked: Transport | undefined, otherwise: Transport): Transport {
   const transport = asked ?? otherwise;

@@ -10,6 +10,7 @@ import { codeError, completionField, malformed, type RingwardenError } from './e
 import type { CompletionEvent } from './events.js';
 import type { Request } from './request.js';
 import { Slots } from './slots.js';
+import { soon } from './soon.js';
 import { Waiting } from './waiting.js';
 
 const TWO_32 = 0x1_0000_0000;
@@ -114,7 +115,7 @@ export class Queue {
   readonly #schedule = (): void => {
     if (this.#scheduled || this.#waiting.empty) return;
     this.#scheduled = true;
-    queueMicrotask(this.#flush);
+    soon(this.#flush);
   };
 
   readonly #flush = (): void => {

@@ -3,15 +3,17 @@
  * doorbell. A program that would rather spend a processor than wait for a wake-up looks all the time (`busy`).
  */
 import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net';
+import { performance } from 'node:perf_hooks';
 import { shm } from '../native/shm.js';
 import type { SharedRing } from './shared-ring.js';
+import { soon } from './soon.js';
 
 /** How the completions of a queue are waited for. */
-export type PollMode = 'adaptive' | 'busy';
+export type PollMode = 'adaptive' | 'busy' | 'sleep';
 
 /** How long a look on the spot takes at most, and how long turns of the event loop without news are spent, milliseconds. */
-const SPOT_MS = { adaptive: 0.02, busy: 0.2 } as const;
-const PATIENCE_MS = { adaptive: 0.05, busy: Infinity } as const;
+const SPOT_MS = { adaptive: 0.02, busy: 0.2, sleep: 0 } as const;
+const PATIENCE_MS = { adaptive: 0.05, busy: Infinity, sleep: 0 } as const;
 /** Looks between two offers of the processor to somebody else. */
 const LOOKS = 32;
 /** So long the event loop may stand still while request follows on request, milliseconds. */
@@ -35,6 +37,9 @@ export class Reaper {
   #options: ReaperOptions = { mode: 'adaptive', reap: () => 0, inFlight: () => 0 };
   #ring: SharedRing | undefined;
   #looking = false;
+  #looks = 0;
+  /** Looks on the spot until then, and at every turn of the event loop until `until`. */
+  #spotEnd = 0;
   #until = 0;
   #loopSeen = 0;
   #closed = false;
@@ -43,6 +48,7 @@ export class Reaper {
   constructor(connection: number) {
     this.#connection = connection;
     const wake = (): boolean => {
+      this.#loopSeen = performance.now();
       this.start();
       return true;
     };
@@ -84,10 +90,12 @@ export class Reaper {
     this.#looking = true;
     this.#ring.sleep(false);
     const now = performance.now();
-    this.#until = now + PATIENCE_MS[this.#options.mode];
+    const { mode } = this.#options;
+    this.#spotEnd = now + SPOT_MS[mode];
+    this.#until = now + PATIENCE_MS[mode];
     // Promises that follow on promises would keep the event loop from everything else.
     if (now - this.#loopSeen > LOOP_MS) setImmediate(this.#turn);
-    else queueMicrotask(this.#onTheSpot);
+    else soon(this.#onTheSpot);
   };
 
   end(): void {
@@ -96,38 +104,52 @@ export class Reaper {
     this.#socket.destroy();
   }
 
+  /**
+   * Looks without leaving the tick, and lets promises that are ready go on between two looks. Where nothing comes for a while, or the event loop has stood
+   * still for long, it is the turn of everything else.
+   */
   readonly #onTheSpot = (): void => {
-    this.#look(performance.now() + SPOT_MS[this.#options.mode]);
-    this.#goOn();
+    const now = performance.now();
+    const { mode } = this.#options;
+    const found = this.#look();
+    if (found) {
+      this.#spotEnd = now + SPOT_MS[mode];
+      this.#until = now + PATIENCE_MS[mode];
+    }
+    if (this.#isWaiting && now < this.#spotEnd && now - this.#loopSeen < LOOP_MS) soon(this.#onTheSpot);
+    else this.#goOn(now);
   };
 
   readonly #turn = (): void => {
     const now = performance.now();
     this.#loopSeen = now;
-    const { mode } = this.#options;
-    if (this.#look(mode === 'busy' ? now + SPOT_MS.busy : now)) this.#until = performance.now() + PATIENCE_MS[mode];
-    this.#goOn();
+    this.#spotEnd = this.#options.mode === 'busy' ? now + SPOT_MS.busy : now;
+    this.#onTheSpot();
   };
 
-  /** Looks until something was found, or until a point in time. */
-  #look(end: number): boolean {
+  /** True when something was found. */
+  #look(): boolean {
     const ring = this.#ring;
-    if (ring === undefined || this.#options.inFlight() === 0) return false;
-    do {
-      for (let looks = 0; looks < LOOKS; looks++) if (ring.ready) return this.#options.reap() > 0;
-      // The server may be waiting for this very processor.
-      shm().yieldProcessor();
-    } while (performance.now() < end);
+    if (ring === undefined || !this.#isWaiting) return false;
+    if (ring.ready) return this.#options.reap() > 0;
+    if (++this.#looks < LOOKS) return false;
+    this.#looks = 0;
+    // The server may be waiting for this very processor.
+    shm().yieldProcessor();
     return false;
   }
 
-  #goOn(): void {
+  get #isWaiting(): boolean {
+    return this.#ring !== undefined && this.#options.inFlight() > 0;
+  }
+
+  #goOn(now: number): void {
     const ring = this.#ring;
-    if (ring === undefined || this.#options.inFlight() === 0) {
+    if (ring === undefined || !this.#isWaiting) {
       this.#looking = false;
       return;
     }
-    if (performance.now() < this.#until) {
+    if (now < this.#until) {
       setImmediate(this.#turn);
       return;
     }

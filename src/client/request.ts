@@ -41,20 +41,22 @@ export class Request {
   memory: Uint8Array | undefined;
 
   /** Of the next part. */
-  lba: number;
-  offset: number;
+  lba = 0;
+  offset = 0;
   /** Bytes of `memory` that belong to earlier parts. */
   taken = 0;
   /** Units that no part was made of yet. */
-  left: number;
+  left = 0;
   /** Parts in flight. */
   outstanding = 0;
   /** The first error of a part. */
   error: RingwardenError | undefined;
   /** Called once, when no part is in flight and none will be sent. */
   onEnd: ((request: Request) => void) | undefined;
+  readonly #work: Work;
 
   constructor(work: Work) {
+    this.#work = work;
     this.operation = work.operation;
     this.flags = work.flags;
     this.share = work.share;
@@ -64,10 +66,18 @@ export class Request {
     this.region = work.region;
     this.blocks = OPERATIONS[work.operation].blocks;
     this.inline = work.memory !== undefined;
+    this.rewind();
+  }
+
+  /** Makes it ready to be sent, from its beginning. Only while nothing of it is in flight. */
+  rewind(): void {
+    const work = this.#work;
     this.memory = work.memory;
     this.lba = work.lba;
     this.offset = work.regionOffset;
+    this.taken = 0;
     this.left = work.units;
+    this.error = undefined;
   }
 
   get name(): OperationName | 'none' {

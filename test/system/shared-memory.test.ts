@@ -14,7 +14,7 @@ const pattern = (bytes: number, seed: number): Buffer =>
 
 type Way = readonly [
   transport: 'socket' | 'shm',
-  poll: 'adaptive' | 'busy',
+  poll: 'adaptive' | 'busy' | 'sleep',
   queues: 'own' | 'shared',
   backing: string,
   kind: 'emulated' | 'qemu',
@@ -26,6 +26,7 @@ const WAYS: readonly Way[] = [
   ['shm', 'adaptive', 'own', 'the embedded controller', 'emulated'],
   ['shm', 'adaptive', 'shared', 'the embedded controller', 'emulated'],
   ['shm', 'busy', 'own', 'the embedded controller', 'emulated'],
+  ['shm', 'sleep', 'own', 'the embedded controller', 'emulated'],
   ['shm', 'adaptive', 'own', qemuName, 'qemu'],
   ['socket', 'adaptive', 'shared', 'the embedded controller, copied DMA', 'emulated', 'copied'],
   ['shm', 'adaptive', 'own', 'the embedded controller, copied DMA', 'emulated', 'copied'],

@@ -219,15 +219,50 @@ describe('a batch', () => {
     expect(refused.error).toMatchObject({ code: 'noWriteRight' });
   });
 
-  it('refuses bad arguments when they are added, and a second use', async () => {
+  it('refuses bad arguments when they are added, and requests once it was sent', async () => {
     await start();
     const batch = disk.batch();
     expect(() => batch.read(1, 512)).toThrow(expect.objectContaining({ code: 'misaligned' }));
     expect(batch.length).toBe(0);
     await batch.submit();
     expect(() => batch.flush()).toThrow(RefusedError);
-    expect(await errorOf(batch.submit())).toMatchObject({ code: 'invalidArgument' });
     expect(server.messages('submit').length).toBe(0);
+  });
+
+  it('that ended can be sent again, with what its memory holds then', async () => {
+    await start();
+    const batch = disk.batch();
+    const data = bytes(1_024, 7);
+    const write = batch.write(512, data);
+    const read = batch.read(4_096, 512);
+    await batch.submit();
+    expect(read.value).toEqual(Buffer.alloc(512));
+    data.fill(9);
+    server.blocks[0].set(bytes(512), 4_096);
+    server.onSubmit = (submitted, connection) => connection.complete(submitted, ({ lba }) => (lba === 1n ? { code: Code.noWriteRight } : {}));
+    await batch.settle();
+    expect(write.error).toMatchObject({ code: 'noWriteRight' });
+    expect(read.value).toEqual(bytes(512));
+    server.onSubmit = (submitted, connection) => connection.complete(submitted);
+    await batch.submit();
+    expect(write.error).toBeUndefined();
+    expect(server.blocks[0].subarray(512, 1_536)).toEqual(Buffer.alloc(1_024, 9));
+    expect(server.messages('submit').length).toBe(3);
+  });
+
+  it('is not sent again while it is under way, and its results are gone until it ends', async () => {
+    await start();
+    const batch = disk.batch();
+    const read = batch.read(0, 512);
+    await batch.submit();
+    hold();
+    const again = batch.submit();
+    expect(await errorOf(batch.submit())).toMatchObject({ code: 'invalidArgument' });
+    expect(() => read.value).toThrow(RefusedError);
+    await until(() => held.length === 1);
+    release();
+    await again;
+    expect(read.value).toEqual(Buffer.alloc(512));
   });
 
   it('longer than a message and than the queue is sent as there is room', async () => {
