@@ -42,6 +42,7 @@ const REQUIRED = [
   'ring-never-reap',
   'wake-storm',
   'completion-write',
+  'hardware-ring',
   're-seal',
   'truncate',
   'ticket-guess',

@@ -37,6 +37,14 @@ export const handoverAttacks: readonly Attack[] = [
     }),
   },
   {
+    id: 'hardware-ring',
+    title: "the hardware's rings written by who may see them",
+    requirement: 'R05',
+    expected: { raw: 'corrupted', mediated: [refused('EPERM')] },
+    raw: forgeCompletion,
+    mediated: writeHardwareRings,
+  },
+  {
     id: 're-seal',
     title: 'seals of its own on what it was given',
     requirement: 'R39',
@@ -158,6 +166,27 @@ async function mapRegion({ attacker, region }: Foothold, memory: Memory, early: 
   early(fd);
   await attacker.must('sealRegion', { region });
   return fd;
+}
+
+/** Both rings of its own queue pair: neither can be written, resized or sealed, and what is there afterwards is what the hardware and the server wrote. */
+async function writeHardwareRings(world: MediatedWorld): Promise<Reply> {
+  const { memory } = world;
+  const foothold = await world.foothold({ queues: 'own', ringViews: true });
+  const ticket = (await foothold.attacker.must('viewQueue', { lease: foothold.lease, queue: foothold.queue })) as unknown as Ticket;
+  const { reply, descriptors } = await memory.fetch(ticket);
+  if (reply.outcome !== 'harmless') throw new Error(`the ticket of a view was refused: ${reply.code}`);
+  const replies: Reply[] = [];
+  for (const fd of descriptors) {
+    const direct = attempt(() => memory.map(fd, 4_096, true));
+    if (direct.code !== 'EACCES') return direct;
+    memory.map(fd, 4_096, false);
+    const again = reopen(fd, memory);
+    const ways = [() => memory.map(again, 4_096, true), () => writeSync(again, Buffer.of(1), 0, 1, 0), () => shm().addSeals(again, Seal.write)];
+    replies.push(...ways.map(attempt), ...resize(again));
+  }
+  const { outcome } = await foothold.request();
+  if (outcome !== 'harmless') throw new Error('the queue no longer works');
+  return replies.find(({ code }) => code !== 'EPERM') ?? replies[0];
 }
 
 /** Random ones, and each that differs from a good one in a single bit. All must be refused for the same reason, and the good one still serve. */

@@ -28,6 +28,8 @@ export const Share = { data: 0, manual: 1, dropbox: 2, scratch: 3 } as const;
 
 export interface FootholdOptions {
   readonly queues?: QueueKind;
+  /** The hardware's rings can be asked for. */
+  readonly ringViews?: boolean;
   /** Number of a domain to join. */
   readonly domain?: number;
 }
@@ -71,9 +73,9 @@ export class Foothold {
   }
 
   /** On a session that has said hello. */
-  static async take(attacker: Attacker, { queues = 'shared', domain }: FootholdOptions = {}): Promise<Foothold> {
+  static async take(attacker: Attacker, { queues = 'shared', ringViews = false, domain }: FootholdOptions = {}): Promise<Foothold> {
     const set = await attacker.must('setDomain', domain === undefined ? {} : { domain });
-    const lease = await attacker.must('openDevice', { device: DEVICE, mode: 'shared', queues });
+    const lease = await attacker.must('openDevice', { device: DEVICE, mode: 'shared', queues, ringViews });
     const { queue } = await attacker.must('openQueue', { lease: lease['lease'], entries: QUEUE_ENTRIES });
     const { region } = await attacker.must('mapMemory', { bytes: REGION_BYTES });
     return new Foothold(attacker, Number(set['domain']), lease, Number(queue), Number(region));
