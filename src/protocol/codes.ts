@@ -102,7 +102,12 @@ export const CODES = {
   ),
   ringFull: refuse(129, 'entries', 'the queue has no room for these requests', 'wait for completions'),
   unknownVector: refuse(130, 'vector', 'the lease has no such vector', 'stay below the vectors of the openDevice answer'),
-  tooManyMessages: fault(131, '', 'the session has too many answers waiting to be read', 'read what the server sends'),
+  tooManyMessages: fault(
+    131,
+    '',
+    'the session sends more messages a second than it may, or does not read its answers',
+    "send fewer (a tenant's limits.messagesPerSecond), and read what the server sends",
+  ),
   notInGrant: refuse(132, 'device', 'the grant changed, and no longer covers this', 'list the devices'),
   adminOnly: refuse(133, 'type', 'only the administrator may ask for this', 'use the admin socket'),
   draining: refuse(134, '', 'the server is shutting down', 'connect again later'),

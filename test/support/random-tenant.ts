@@ -49,8 +49,6 @@ export interface TenantSetup {
   readonly blockBytes: number;
   /** Milliseconds at most between one disturbance of its own and the next. */
   readonly calm: number;
-  /** Kinds of requests that the device model ends with an error of the medium when it cancels them, as it does when their queue is deleted under them. */
-  readonly cancels: ReadonlySet<string>;
 }
 
 export class RandomTenant {
@@ -219,7 +217,7 @@ export class RandomTenant {
   #excuse(error: unknown, kind: string, isDisturbed: boolean): void {
     const code = codeOf(error);
     this.failures.set(code, (this.failures.get(code) ?? 0) + 1);
-    if (isDisturbed && (DISTURBED.has(code) || (code === 'deviceError' && this.#setup.cancels.has(kind)))) return;
+    if (isDisturbed && DISTURBED.has(code)) return;
     if (kind === 'map' && isForNow(error)) return;
     this.#wrong(`${kind}${isDisturbed ? ' while disturbed' : ''}`, `${code}: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -109,7 +109,7 @@ export class RequestPath implements CompletionSink {
       asker.owner.abandoned--;
       table.abandoned[slot] = 0;
     } else {
-      const code = status === Status.success ? Code.ok : codeOf(status, timedOut ? Code.timeout : table.endCode);
+      const code = status === Status.success ? Code.ok : codeOf(status, timedOut ? Code.timeout : table.endCode, asker.active);
       this.#answer(table, slot, asker, pair.submittedAt[slot], code, code === Code.deviceError ? status : 0);
     }
     table.asker[slot] = undefined;
@@ -285,9 +285,12 @@ function copyOut(table: RequestTable, slot: number, asker: ClientQueue): void {
   asker.owner.domain.copies?.toClient(table.region[slot], entry[EntryWord.offsetLow], entry[EntryWord.length]);
 }
 
-/** What a client is told of a device status other than success; `endCode` when the device did not do it because it was told so. */
-function codeOf(status: number, endCode: number): number {
+/**
+ * What a client is told of a device status other than success; `endCode` when the device did not do it because it was told so. Controllers end what they
+ * cancel with whatever status they like (QEMU: Write Fault for a flush), so of a queue that is being taken down none is believed.
+ */
+function codeOf(status: number, endCode: number, active: boolean): number {
   if (status === Status.compareFailure) return Code.compareFailed;
-  if (status === Status.abortRequested || status === Status.abortedQueueDeleted) return endCode;
+  if (!active || status === Status.abortRequested || status === Status.abortedQueueDeleted) return endCode;
   return Code.deviceError;
 }

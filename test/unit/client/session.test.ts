@@ -179,7 +179,7 @@ describe('the end of the connection', () => {
     const error = await waiting;
     expect(error).toBeInstanceOf(ConnectionError);
     expect(error).toMatchObject({ severity: 'fault', cause: { code: 'tooManyMessages' } });
-    expect(error.message).toContain('too many answers');
+    expect(error.message).toContain('more messages a second');
   });
 
   it('is not brought about by a refusal', async () => {
