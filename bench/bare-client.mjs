@@ -4,6 +4,8 @@ import { BareQueue } from './bare-queue.mjs';
 import { answerCalls } from './child.mjs';
 import { percentile } from './measure.mjs';
 
+const SETTLE_MILLISECONDS = 10_000;
+
 const queues = [];
 
 /** Takes what ended of everybody, and waits a moment if that was nothing. */
@@ -13,8 +15,13 @@ function takeAll(active, ended) {
   if (taken === 0) shm().yieldProcessor();
 }
 
+/** Waits for all that is in flight. Throws when it does not end. */
 function settle(active) {
-  while (active.some(({ inFlight }) => inFlight > 0)) takeAll(active);
+  const deadline = performance.now() + SETTLE_MILLISECONDS;
+  while (active.some(({ inFlight }) => inFlight > 0)) {
+    takeAll(active);
+    if (performance.now() > deadline) throw new Error('requests without an answer');
+  }
 }
 
 answerCalls({
@@ -57,7 +64,7 @@ answerCalls({
     let now;
     for (let due = start + gap(); (now = performance.now()) < end;) {
       if (due <= now) {
-        for (; due <= now; due += gap()) quiet.add(due);
+        for (; due <= now && quiet.hasRoom; due += gap()) quiet.add(due);
         quiet.commit();
       }
       quiet.take(ended);

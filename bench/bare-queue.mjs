@@ -67,7 +67,12 @@ export class BareQueue {
     }
   }
 
-  /** Adds a request that is due at `due`. The server sees it after `commit`. */
+  /** Whether the ring has room for one more. */
+  get hasRoom() {
+    return this.inFlight < RING_ENTRIES;
+  }
+
+  /** Adds a request that is due at `due`; only while there is room. The server sees it after `commit`. */
   add(due) {
     const number = this.#next++;
     const at = this.#ring.next();

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../dist/client/index.js';
 import { answerCalls } from './child.mjs';
 import { percentile, rate } from './measure.mjs';
-import { openLoop } from './open-loop.mjs';
+import { mostPerSecond, openLoop } from './open-loop.mjs';
 import { BLOCK_BYTES, checkBlock, checkEnds, patterned } from './pattern.mjs';
 
 const BLOCKS = 256;
@@ -28,6 +28,35 @@ function batchOf(lane, variant, requests) {
   const blocks = Array.from({ length: requests }, (_, index) => blockOf(variant * requests + index));
   for (const [index, block] of blocks.entries()) batch.readInto(region, (lane * requests + index) * BLOCK_BYTES, block * BLOCK_BYTES, BLOCK_BYTES);
   return { batch, blocks };
+}
+
+/** Runs `work` with a function that reads a block and then calls what it was given. Throws what went wrong with any of the reads. */
+async function withReads(work) {
+  const places = Array.from({ length: region.bytes / BLOCK_BYTES }, (_, index) => index * BLOCK_BYTES);
+  /** Reads that were asked for while all the memory was in use, from `next` on. */
+  const late = [];
+  let next = 0;
+  let failure;
+  let turn = 0;
+  const read = async (place, ended) => {
+    const block = blockOf(turn++);
+    try {
+      await share.readInto(region, place, block * BLOCK_BYTES, BLOCK_BYTES);
+      ended();
+      checkEnds(words, place, block);
+    } catch (error) {
+      failure ??= error;
+      ended();
+    }
+    if (next < late.length) void read(place, late[next++]);
+    else places.push(place);
+  };
+  const result = await work((ended) => {
+    if (places.length > 0) void read(places.pop(), ended);
+    else late.push(ended);
+  });
+  if (failure !== undefined) throw failure;
+  return result;
 }
 
 answerCalls({
@@ -75,40 +104,9 @@ answerCalls({
     });
   },
 
-  /** Reads a second, each on its own, `depth` under way. */
-  singles: (milliseconds, depth) =>
-    rate(milliseconds, depth, 1, async (lane, turn) => {
-      const block = blockOf(lane + turn);
-      await share.readInto(region, lane * BLOCK_BYTES, block * BLOCK_BYTES, BLOCK_BYTES);
-      checkEnds(words, lane * BLOCK_BYTES, block);
-    }),
+  /** Reads a second, each on its own, with `depth` under way. */
+  most: (milliseconds, depth) => withReads((send) => mostPerSecond(milliseconds, depth, send)),
 
   /** Percentiles of reads that are due `rate` times a second, each on its own. */
-  async openLoop(milliseconds, rate) {
-    const places = Array.from({ length: region.bytes / BLOCK_BYTES }, (_, index) => index * BLOCK_BYTES);
-    /** Reads that were due while all the memory was in use, from `next` on. */
-    const late = [];
-    let next = 0;
-    let failure;
-    let turn = 0;
-    const read = async (place, ended) => {
-      const block = blockOf(turn++);
-      try {
-        await share.readInto(region, place, block * BLOCK_BYTES, BLOCK_BYTES);
-        ended();
-        checkEnds(words, place, block);
-      } catch (error) {
-        failure ??= error;
-        ended();
-      }
-      if (next < late.length) void read(place, late[next++]);
-      else places.push(place);
-    };
-    const percentiles = await openLoop(milliseconds, rate, (ended) => {
-      if (places.length > 0) void read(places.pop(), ended);
-      else late.push(ended);
-    });
-    if (failure !== undefined) throw failure;
-    return percentiles;
-  },
+  openLoop: (milliseconds, rate) => withReads((send) => openLoop(milliseconds, rate, send)),
 });
