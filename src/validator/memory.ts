@@ -27,11 +27,12 @@ export function lengthRule(entry: Uint32Array, needs: Needs, share: Share): numb
  */
 export function memoryRule(entry: Uint32Array, regions: RegionView): number {
   const handle = entry[REGION];
-  const slot = handle & 0xffff;
-  const usable = handle !== 0 && slot < regions.handles.length && regions.handles[slot] === handle;
+  const { words } = regions;
+  const at = 2 * (handle & 0xffff);
+  const usable = handle !== 0 && at < words.length && words[at] === handle;
   if (!usable) return unknownRegion;
   const offsetLow = entry[OFFSET_LOW];
-  if (!liesInside(offsetLow, entry[OFFSET_HIGH], entry[LENGTH], regions.bytes[slot])) return offsetOutsideRegion;
+  if (!liesInside(offsetLow, entry[OFFSET_HIGH], entry[LENGTH], words[at + 1])) return offsetOutsideRegion;
   return (offsetLow & 3) === 0 ? 0 : offsetMisaligned;
 }
 

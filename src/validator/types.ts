@@ -22,13 +22,11 @@ export interface Grant {
 }
 
 /**
- * The regions of the domain. A handle is `slot | sequence << 16`; `handles[slot]` is 0 while the slot is free or its region is not usable.
- * Both arrays have the same length, at most 65536.
+ * The regions of the domain, two words for each slot, at most 65536 slots: the handle of its region, which is `slot | sequence << 16`, or 0 while the slot is
+ * free or its region is not usable; and the region's bytes, at most 2^31. Side by side, because a rule looks at both.
  */
 export interface RegionView {
-  readonly handles: Uint32Array;
-  /** Bytes of the region in each slot, at most 2^31. */
-  readonly bytes: Float64Array;
+  readonly words: Uint32Array;
 }
 
 /** The tags of the requests in flight on one queue. */

@@ -28,12 +28,11 @@ export type FreedSlots = ReadonlyMap<number, number>;
 
 /** The same world in the form that the engine keeps. */
 export function engineForm(world: World, slots: number, freed: FreedSlots, tagSeed: number): { grant: Grant; lease: LeaseState } {
-  const handles = new Uint32Array(slots);
-  const bytes = new Float64Array(slots);
-  for (const [slot, left] of freed) bytes[slot] = left;
+  const words = new Uint32Array(2 * slots);
+  for (const [slot, left] of freed) words[2 * slot + 1] = left;
   for (const [handle, size] of world.regions) {
-    handles[handle % 65_536] = handle;
-    bytes[handle % 65_536] = Number(size);
+    words[2 * (handle % 65_536)] = handle;
+    words[2 * (handle % 65_536) + 1] = Number(size);
   }
   const tags = new TagSet(1024, tagSeed);
   for (const tag of world.tags) tags.add(Number(tag % 2n ** 32n), Number(tag / 2n ** 32n));
@@ -45,5 +44,5 @@ export function engineForm(world: World, slots: number, freed: FreedSlots, tagSe
     operations: [...share.operations].reduce((mask, name) => mask + 2 ** Operation[name], 0),
   }));
   const { active, lease, queue, generation, inFlight, maxInFlight } = world;
-  return { grant: { shares, maxInFlight }, lease: { active, lease, queue, generation, inFlight, regions: { handles, bytes }, tags } };
+  return { grant: { shares, maxInFlight }, lease: { active, lease, queue, generation, inFlight, regions: { words }, tags } };
 }

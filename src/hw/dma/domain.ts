@@ -5,10 +5,8 @@
  */
 import type { DmaMemory } from '../backing.js';
 import { Copies } from './copies.js';
-import { PageTable } from './page-table.js';
+import { PageTable, SPAN_WORDS, Span } from './page-table.js';
 import { RegionIndex } from './region-index.js';
-
-const FIRST_SLOTS = 16;
 
 export class DeviceDomain {
   /** What sessions may name on behalf of their clients: all usable regions, their staging memory among them. */
@@ -19,8 +17,6 @@ export class DeviceDomain {
   readonly pages = new PageTable();
   /** Regions that the device does not reach itself; undefined in a domain without any. */
   copies: Copies | undefined;
-  /** Requests in flight that use the region in each slot. */
-  inFlight = new Int32Array(FIRST_SLOTS);
   /** Memory of each slot; present from `add` to `remove`, longer than the handle is usable. */
   readonly memory: (DmaMemory | undefined)[] = [];
   /** Regions whose memory is here. */
@@ -37,13 +33,11 @@ export class DeviceDomain {
   /** Makes a region usable under `handle`. `staging`: by sessions alone. */
   add(handle: number, memory: DmaMemory, staging = false): void {
     const slot = handle & 0xffff;
-    this.#grow(slot + 1);
     if (this.memory[slot] !== undefined) throw new Error(`region slot ${slot} is taken`);
     this.memory[slot] = memory;
     this.pages.add(slot, memory);
     this.#given[slot] = handle;
     this.count++;
-    this.inFlight[slot] = 0;
     if (staging) this.#staging.add(slot);
     this.#show(slot);
   }
@@ -65,6 +59,16 @@ export class DeviceDomain {
   find(handle: number): DmaMemory | undefined {
     const slot = handle & 0xffff;
     return this.#given[slot] === handle ? this.memory[slot] : undefined;
+  }
+
+  /** Requests in flight that use the region in `slot`. */
+  inFlight(slot: number): number {
+    return this.pages.spans[SPAN_WORDS * slot + Span.inFlight];
+  }
+
+  /** One request more, or less, uses the region in `slot`. Hot path. */
+  countInFlight(slot: number, change: 1 | -1): void {
+    this.pages.spans[SPAN_WORDS * slot + Span.inFlight] += change;
   }
 
   /** No new request may use the region until {@link release}. */
@@ -98,7 +102,8 @@ export class DeviceDomain {
     const slot = handle & 0xffff;
     const memory = this.find(handle);
     if (memory === undefined) return;
-    if (this.inFlight[slot] !== 0) throw new Error(`region slot ${slot} has ${this.inFlight[slot]} requests in flight`);
+    const inFlight = this.inFlight(slot);
+    if (inFlight !== 0) throw new Error(`region slot ${slot} has ${inFlight} requests in flight`);
     this.close(handle);
     this.closedBytes -= memory.bytes;
     this.memory[slot] = undefined;
@@ -118,12 +123,5 @@ export class DeviceDomain {
   #hide(slot: number): void {
     this.all.set(slot, 0, 0);
     this.clients.set(slot, 0, 0);
-  }
-
-  #grow(slots: number): void {
-    if (slots <= this.inFlight.length) return;
-    const inFlight = new Int32Array(2 ** Math.ceil(Math.log2(slots)));
-    inFlight.set(this.inFlight);
-    this.inFlight = inFlight;
   }
 }

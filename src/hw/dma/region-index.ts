@@ -4,10 +4,8 @@ const FIRST_SLOTS = 16;
 
 /** The regions that the requests of a queue may name, as the validator looks at them. */
 export class RegionIndex {
-  /** Of each slot: the handle of its usable region, or 0. Replaced by a longer array when it grows; read it through the index. */
-  handles = new Uint32Array(FIRST_SLOTS);
-  /** Bytes of each region. */
-  bytes = new Float64Array(FIRST_SLOTS);
+  /** Two words of each slot: the handle of its usable region, or 0; and its bytes. Replaced by a longer array when it grows; read it through the index. */
+  words = new Uint32Array(2 * FIRST_SLOTS);
   readonly #domain: DeviceDomain;
 
   constructor(domain: DeviceDomain) {
@@ -20,18 +18,14 @@ export class RegionIndex {
   }
 
   set(slot: number, handle: number, bytes: number): void {
-    if (slot >= this.handles.length) this.#grow(slot + 1);
-    this.handles[slot] = handle;
-    this.bytes[slot] = bytes;
+    if (2 * slot >= this.words.length) this.#grow(slot + 1);
+    this.words[2 * slot] = handle;
+    this.words[2 * slot + 1] = bytes;
   }
 
   #grow(slots: number): void {
-    const length = 2 ** Math.ceil(Math.log2(slots));
-    const handles = new Uint32Array(length);
-    handles.set(this.handles);
-    const bytes = new Float64Array(length);
-    bytes.set(this.bytes);
-    this.bytes = bytes;
-    this.handles = handles;
+    const words = new Uint32Array(2 ** Math.ceil(Math.log2(2 * slots)));
+    words.set(this.words);
+    this.words = words;
   }
 }

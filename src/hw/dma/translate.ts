@@ -5,7 +5,7 @@
  * are filled by `Backing.attach` alone.
  */
 import type { DmaMemory } from '../backing.js';
-import type { PageTable } from './page-table.js';
+import { type PageTable, SPAN_WORDS, Span } from './page-table.js';
 
 const PAGE_SHIFT = 12;
 const PAGE_MASK = 0xfff;
@@ -43,8 +43,9 @@ export function writePageAddresses(table: PageTable, slot: number, first: number
 
 /** The number in the table of page `first` of the memory in `slot`; it and the `count` - 1 after it belong to that memory. */
 function pageIn({ spans }: PageTable, slot: number, first: number, count: number): number {
-  if (!(first >= 0 && count > 0 && first <= spans[2 * slot + 1] - count)) {
-    throw new RangeError(`pages ${first}+${count} outside memory of ${spans[2 * slot + 1]} pages`);
+  const span = SPAN_WORDS * slot;
+  if (!(first >= 0 && count > 0 && first <= spans[span + Span.pages] - count)) {
+    throw new RangeError(`pages ${first}+${count} outside memory of ${spans[span + Span.pages]} pages`);
   }
-  return spans[2 * slot] + first;
+  return spans[span + Span.first] + first;
 }

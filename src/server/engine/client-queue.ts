@@ -15,7 +15,7 @@ import {
 } from '../../protocol/index.js';
 import { TagSet, type LeaseState } from '../../validator/index.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
-import type { RegionIndex } from '../../hw/dma/index.js';
+import { type RegionIndex, SPAN_WORDS, Span } from '../../hw/dma/index.js';
 import { Refusal } from './api.js';
 import { createChannelMemory, type ChannelMemory } from './channel.js';
 import type { Lease } from './lease.js';
@@ -130,12 +130,15 @@ export class ClientQueue implements LeaseState {
    */
   prefetch(count: number): void {
     const requests = this.#requests;
+    const regions = this.regions.words;
     const { spans, words } = this.owner.domain.pages;
     let sum = 0;
     for (let index = this.#head; index !== ((this.#head + count) | 0); index = (index + 1) | 0) {
       const at = RING_HEADER_WORDS + (index & this.#mask) * ENTRY_WORDS;
-      const span = 2 * (requests[at + EntryWord.region] & 0xffff);
-      const word = span < spans.length ? 2 * (spans[span] + (requests[at + EntryWord.offsetLow] >>> PAGE_SHIFT)) : 0;
+      const slot = requests[at + EntryWord.region] & 0xffff;
+      if (2 * slot < regions.length) sum = (sum + regions[2 * slot]) | 0;
+      const span = SPAN_WORDS * slot;
+      const word = span < spans.length ? 2 * (spans[span + Span.first] + (requests[at + EntryWord.offsetLow] >>> PAGE_SHIFT)) : 0;
       if (word < words.length) sum = (sum + words[word]) | 0;
     }
     this.prefetched = sum;

@@ -153,7 +153,7 @@ export function createMethods(engine: Engine): Methods {
     *holdRegion(domainId, handle, held) {
       const domain = device.domains.get(domainId);
       if (domain === undefined) return;
-      if (domain.inFlight[handle & 0xffff] > 0) throw new Refusal('regionBusy', 'region', handle);
+      if (domain.inFlight(handle & 0xffff) > 0) throw new Refusal('regionBusy', 'region', handle);
       if (held) domain.hold(handle);
       else domain.release(handle);
     },
@@ -163,7 +163,7 @@ export function createMethods(engine: Engine): Methods {
       const slot = handle & 0xffff;
       const memory = domain?.find(handle);
       if (domain === undefined || memory === undefined) return;
-      if (!force && domain.inFlight[slot] > 0) throw new Refusal('regionBusy', 'region', handle);
+      if (!force && domain.inFlight(slot) > 0) throw new Refusal('regionBusy', 'region', handle);
       domain.close(handle);
       // Whoever asks a second time waits for the first to be done with it, well or not.
       while (leaving.has(memory)) yield 1;
@@ -171,7 +171,7 @@ export function createMethods(engine: Engine): Methods {
       leaving.add(memory);
       try {
         const deadline = clock() + QUARANTINE_MS;
-        while (domain.inFlight[slot] > 0) {
+        while (domain.inFlight(slot) > 0) {
           if (clock() > deadline) yield* device.resetController('memory of an ended lease is still in use');
           yield 1;
         }
@@ -185,7 +185,7 @@ export function createMethods(engine: Engine): Methods {
     },
 
     *regionInFlight(domain, handle) {
-      return device.domains.get(domain)?.inFlight[handle & 0xffff] ?? 0;
+      return device.domains.get(domain)?.inFlight(handle & 0xffff) ?? 0;
     },
 
     *report() {

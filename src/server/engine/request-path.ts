@@ -222,7 +222,7 @@ export class RequestPath implements CompletionSink {
       // Before the doorbell.
       if (domain.copies !== undefined && READS[operation] === 0) domain.copies.toDevice(region, offset, bytes);
       table.region[slot] = region;
-      domain.inFlight[region]++;
+      domain.countInFlight(region, 1);
     } else if (operation === Operation.flush) {
       slot = this.#flush(queue, pair, table, share, window.namespace);
     } else if (operation === Operation.writeZeroes) {
@@ -273,7 +273,7 @@ export class RequestPath implements CompletionSink {
   #letGoOfMemory(table: RequestTable, slot: number, asker: ClientQueue): void {
     const region = table.region[slot];
     if (region < 0) return;
-    asker.owner.domain.inFlight[region]--;
+    asker.owner.domain.countInFlight(region, -1);
     table.region[slot] = -1;
   }
 }

@@ -433,8 +433,8 @@ class Chaos {
     for (const domain of device.domains.values()) {
       domain.memory.forEach((memory, slot) => {
         const inFlight = onRegion.get(domain)?.get(slot) ?? 0;
-        if (memory !== undefined && domain.inFlight[slot] !== inFlight)
-          throw new Error(`region slot ${slot}: ${domain.inFlight[slot]}, in tables ${inFlight}`);
+        if (memory !== undefined && domain.inFlight(slot) !== inFlight)
+          throw new Error(`region slot ${slot}: ${domain.inFlight(slot)}, in tables ${inFlight}`);
         if (memory === undefined && inFlight > 0) throw new Error(`region slot ${slot} is gone with ${inFlight} requests in flight`);
       });
     }

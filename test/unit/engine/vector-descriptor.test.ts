@@ -119,7 +119,7 @@ describe('a bound descriptor', () => {
     expect([later, ofB, ofC, others].map(({ signal }) => shm().signalCounters(signal))).toEqual([undefined, undefined, undefined, undefined]);
     expect(world.engine.inspect()).toMatchObject({ vectors: [] });
     // The clients' ends are left.
-    await vi.waitFor(() => expect(descriptorCount()).toBe(before + 5));
+    await vi.waitFor(() => expect(descriptorCount()).toBe(before + 5), { timeout: 10_000 });
   });
 
   test('is released with the engine', () => {

@@ -7,7 +7,7 @@ const BITS = [32n, 53n, 63n].flatMap((bits) => [(1n << bits) - 1n, 1n << bits, (
 const TOP = [(1n << 64n) - 2n, (1n << 64n) - 1n];
 
 /** A world with one region of `bytes`. */
-const withRegion = (bytes: number) => ({ lease: { regions: { handles: Uint32Array.of(0, 0, REGION), bytes: Float64Array.of(0, 0, bytes) } } });
+const withRegion = (bytes: number) => ({ lease: { regions: { words: Uint32Array.of(0, 0, 0, 0, REGION, bytes) } } });
 
 describe('lba', () => {
   /** Four blocks at `lba` in a share of `blocks`. */
@@ -110,14 +110,13 @@ describe('offset', () => {
 
 describe('region', () => {
   test('the slots end where the arrays end', () => {
-    const handles = Uint32Array.of(0x0001_0000, 0x0001_0001);
-    const lease = { regions: { handles, bytes: Float64Array.of(4096, 4096) } };
+    const lease = { regions: { words: Uint32Array.of(0x0001_0000, 4096, 0x0001_0001, 4096) } };
     expect(verdict('read', { region: 0x0001_0000 }, { lease })).toBe('ok');
     expect(verdict('read', { region: 0x0001_0001 }, { lease })).toBe('ok');
     expect(verdict('read', { region: 0x0001_0002 }, { lease })).toBe('unknownRegion');
   });
   test('a domain without regions', () => {
-    expect(verdict('read', {}, { lease: { regions: { handles: new Uint32Array(0), bytes: new Float64Array(0) } } })).toBe('unknownRegion');
+    expect(verdict('read', {}, { lease: { regions: { words: new Uint32Array(0) } } })).toBe('unknownRegion');
   });
 });
 

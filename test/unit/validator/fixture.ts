@@ -42,7 +42,7 @@ export const REGION_BYTES = 16_384;
 export const TAG_IN_FLIGHT = 0xfeed_0000_0000_0001n;
 
 /** Three slots: a region with an all-zero sequence, a freed one whose size was left behind, and {@link REGION}. */
-export const REGIONS = { handles: Uint32Array.of(0x0001_0000, 0, REGION), bytes: Float64Array.of(4096, 1_048_576, REGION_BYTES) };
+export const REGIONS = { words: Uint32Array.of(0x0001_0000, 4096, 0, 1_048_576, REGION, REGION_BYTES) };
 
 /** What a test may change about the world. */
 export interface Circumstances {

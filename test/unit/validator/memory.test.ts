@@ -24,7 +24,7 @@ describe('memoryRule', () => {
   });
   test('region 0 names no free slot, whatever size the slot had', () => {
     const entry = pack({ ...valid('deallocate'), region: 0, offset: 0n });
-    expect(memoryRule(entry, { handles: new Uint32Array(4), bytes: new Float64Array(4).fill(1e6) })).toBe(Code.unknownRegion);
+    expect(memoryRule(entry, { words: Uint32Array.of(0, 1e6, 0, 1e6, 0, 1e6, 0, 1e6) })).toBe(Code.unknownRegion);
   });
 });
 

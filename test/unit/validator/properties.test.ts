@@ -65,7 +65,7 @@ describe('totality', () => {
   });
 
   test('a grant of nothing and a domain of nothing admit nothing', () => {
-    const { lease } = world({ lease: { regions: { handles: new Uint32Array(0), bytes: new Float64Array(0) } } });
+    const { lease } = world({ lease: { regions: { words: new Uint32Array(0) } } });
     fc.assert(fc.property(entries, attachments, (entry, attachment) => admit(entry, attachment, { shares: [], maxInFlight: 1024 }, lease) !== 0));
   });
 });

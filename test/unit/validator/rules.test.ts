@@ -128,9 +128,9 @@ describe('a request that breaks no rule is admitted', () => {
 
   test('with every handle that the maximum of its field holds', () => {
     const region = 0xffff_ffff;
-    const handles = new Uint32Array(65_536);
-    handles[65_535] = region;
-    const regions = { handles, bytes: new Float64Array(65_536).fill(2 ** 31) };
+    const words = new Uint32Array(2 * 65_536).fill(2 ** 31);
+    words[2 * 65_535] = region;
+    const regions = { words };
     const lease = { lease: 0xffff_ffff, queue: 0xffff, generation: 0xffff_ffff, regions };
     expect(verdict('read', { lease: 0xffff_ffff, queue: 0xffff, generation: 0xffff_ffff, region }, { lease })).toBe('ok');
   });
