@@ -129,8 +129,9 @@ static inline void *rw_grow(void *memory, size_t bytes) {
 }
 
 static inline void rw_put_bytes(rw_out *out, const void *bytes, size_t length) {
-  if (out->length + length > out->room) {
-    out->room = 2 * (out->length + length);
+  if (length > out->room - out->length) {
+    if (length > SIZE_MAX / 4) abort();
+    out->room = 2 * out->length + 2 * length;
     out->data = (uint8_t *)rw_grow(out->data, out->room);
   }
   if (length > 0) memcpy(out->data + out->length, bytes, length);

@@ -27,7 +27,7 @@ const WORKER_BLOCKS = 8;
 
 function compile(space: Workspace): string {
   const source = join(ROOT, 'test/system/programs/worker.c');
-  const args = ['-std=c11', '-O1', '-Wall', '-Wextra', '-Werror', '-I', join(ROOT, 'examples/c'), '-o', space.path('worker'), source];
+  const args = ['-std=c11', '-O2', '-Wall', '-Wextra', '-Werror', '-I', join(ROOT, 'examples/c'), '-o', space.path('worker'), source];
   const { status, stderr } = spawnSync('gcc', args, { encoding: 'utf8' });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return space.path('worker');
