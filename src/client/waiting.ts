@@ -1,12 +1,19 @@
 import type { Request } from './request.js';
 
-/** Requests with parts to send, in turn. A request that was cut into many parts goes to the back now and then, so that small ones pass it. */
+const FIRST_ENTRIES = 64;
+
+/**
+ * Requests with parts to send, in turn. A request that was cut into many parts goes to the back now and then, so that small ones pass it. A ring that grows
+ * when it is full and is kept, so that nothing is made for a request.
+ */
 export class Waiting {
-  #items: (Request | undefined)[] = [];
+  /** As many as a power of two. */
+  #items: (Request | undefined)[] = Array.from({ length: FIRST_ENTRIES });
   #head = 0;
+  #count = 0;
 
   get empty(): boolean {
-    return this.#head === this.#items.length;
+    return this.#count === 0;
   }
 
   /** The one whose turn it is; only when not empty. */
@@ -15,32 +22,33 @@ export class Waiting {
   }
 
   push(request: Request): void {
-    this.#items.push(request);
+    if (this.#count === this.#items.length) this.#grow();
+    this.#items[(this.#head + this.#count++) & (this.#items.length - 1)] = request;
   }
 
   shift(): void {
-    this.#items[this.#head++] = undefined;
-    if (this.empty) {
-      this.#items.length = 0;
-      this.#head = 0;
-    } else if (this.#head > 1_024 && this.#head * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#head);
-      this.#head = 0;
-    }
+    this.#items[this.#head] = undefined;
+    this.#head = (this.#head + 1) & (this.#items.length - 1);
+    this.#count--;
   }
 
   /** Ends the turn of the first one. */
   rotate(): void {
     const request = this.first;
-    this.#items.push(request);
     this.shift();
+    this.push(request);
   }
 
   /** Takes all of them out. */
   drain(): Request[] {
-    const all = this.#items.slice(this.#head) as Request[];
-    this.#items = [];
-    this.#head = 0;
+    const all: Request[] = [];
+    for (; !this.empty; this.shift()) all.push(this.first);
     return all;
+  }
+
+  #grow(): void {
+    const items = [...this.#items.slice(this.#head), ...this.#items.slice(0, this.#head)];
+    this.#head = 0;
+    this.#items = [...items, ...Array.from<undefined>({ length: items.length })];
   }
 }
