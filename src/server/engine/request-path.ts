@@ -58,11 +58,11 @@ export class RequestPath implements CompletionSink {
    */
   takeOne(queue: ClientQueue): number {
     const { pair, owner: lease } = queue;
-    const table = pair && this.#tableOf(pair);
+    // Every pair that a queue has is in the table of tables.
+    const table = pair === undefined ? this.#nowhere : (this.#tableOf(pair) as RequestTable);
     const slot = pair === undefined ? 0 : pair.next;
-    const { entries, halves } = table ?? this.#nowhere;
-    const entry = entries[slot];
-    const cookie = queue.take(halves, slot * ENTRY_HALVES);
+    const entry = table.entries[slot];
+    const cookie = queue.take(table.halves, slot * ENTRY_HALVES);
     this.#attachment.bytes = 0;
     if (ATTACHES[entry[EntryWord.head] & 0xff] === 1) this.#fetchAttachment(queue, entry);
     const code = admit(entry, this.#attachment, lease.grant, queue);
@@ -70,7 +70,7 @@ export class RequestPath implements CompletionSink {
       this.#refuse(queue, entry, cookie, code);
       return REQUEST_COST;
     }
-    const bytes = this.#issue(queue, entry, pair as QueuePair, table as RequestTable, cookie);
+    const bytes = this.#issue(queue, entry, pair as QueuePair, table, cookie);
     lease.tenant.operations.take(1);
     lease.tenant.bytes.take(bytes);
     return (entry[EntryWord.head] & 0xff) === Operation.flush ? FLUSH_COST : REQUEST_COST + bytes;
