@@ -1,6 +1,6 @@
 /** The clients of `admit.mjs`: takes what was completed and writes the next batch of every tenant, each time it is told to. */
 import { workerData } from 'node:worker_threads';
-import { ENTRY_WORDS, Operation, packEntry } from '../dist/protocol/index.js';
+import { ENTRY_HALVES, ENTRY_WORDS, Operation, packEntry } from '../dist/protocol/index.js';
 import { Channel } from '../dist/server/engine/channel.js';
 import { BATCH, GENERATION, REGIONS, SHARE_BLOCKS, TENANTS, leaseOf, regionOf } from './admit-shape.mjs';
 
@@ -13,7 +13,7 @@ const PAGE_BYTES = 4096;
 const { memories, turns } = workerData;
 const nobody = { wakeEngine() {} };
 const channels = memories.map((memory, index) => new Channel(index, memory, { push: () => true }, nobody));
-const completion = new Uint32Array(8);
+const completion = new BigUint64Array(4);
 
 let state = 0x2545_f491;
 function below(limit) {
@@ -41,7 +41,7 @@ const entries = channels.map((_, tenant) => {
       queue: 0,
     });
   }
-  return words;
+  return new BigUint64Array(words.buffer);
 });
 
 for (let turn = 1; ; turn++) {
@@ -50,7 +50,7 @@ for (let turn = 1; ; turn++) {
   for (let tenant = 0; tenant < TENANTS; tenant++) {
     const channel = channels[tenant];
     while (channel.take(completion, 0) >= 0);
-    for (let index = 0; index < BATCH; index++) channel.push(entries[tenant], (first + index) * ENTRY_WORDS, 0);
+    for (let index = 0; index < BATCH; index++) channel.push(entries[tenant], (first + index) * ENTRY_HALVES, 0);
     channel.commit();
   }
   Atomics.store(turns, 1, turn);

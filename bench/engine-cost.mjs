@@ -4,7 +4,7 @@ import { createMemoryFile } from '../dist/hw/dma/index.js';
 import { openBacking, prepareBacking } from '../dist/hw/backings.js';
 import { systemClock } from '../dist/hw/task.js';
 import { shm } from '../dist/native/shm.js';
-import { ALL_OPERATIONS, ENTRY_WORDS, Operation, Right, packEntry } from '../dist/protocol/index.js';
+import { ALL_OPERATIONS, ENTRY_HALVES, ENTRY_WORDS, Operation, Right, packEntry } from '../dist/protocol/index.js';
 import { Channel, createChannelMemory } from '../dist/server/engine/channel.js';
 import { createStatisticsMemory } from '../dist/server/engine/counters.js';
 import { Engine } from '../dist/server/engine/engine.js';
@@ -23,6 +23,7 @@ let engine;
 let channel;
 const batches = {};
 const completion = new Uint32Array(8);
+const completionHalves = new BigUint64Array(completion.buffer);
 
 function run(task) {
   for (;;) {
@@ -38,7 +39,7 @@ function batchOf(fields) {
     const common = { flags: 0, share: 0, tag: BigInt(index), lba: BigInt(index), blocks: 1, region: 0, offset: 0n, length: 0 };
     packEntry(words, index * ENTRY_WORDS, { ...common, ...fields(index) });
   }
-  return words;
+  return new BigUint64Array(words.buffer);
 }
 
 answerCalls({
@@ -78,14 +79,14 @@ answerCalls({
 
   /** Nanoseconds for a request of a kind, in batches of 32, from the request ring to the completion ring and out of it. */
   cost(kind, count) {
-    const words = batches[kind];
+    const entries = batches[kind];
     const start = performance.now();
     for (let done = 0; done < count; done += BATCH) {
-      for (let index = 0; index < BATCH; index++) channel.push(words, index * ENTRY_WORDS, 0);
+      for (let index = 0; index < BATCH; index++) channel.push(entries, index * ENTRY_HALVES, 0);
       channel.commit();
       for (let taken = 0; taken < BATCH;) {
         engine.turn();
-        while (channel.take(completion, 0) >= 0) {
+        while (channel.take(completionHalves, 0) >= 0) {
           if ((completion[2] & 0xffff) !== 0) throw new Error(`a request ended with code ${completion[2] & 0xffff}`);
           taken++;
         }

@@ -33,8 +33,8 @@ export interface Carrier {
 
   /** A message of completions brought data, where the completions are due `expected` bytes. Throws a ConnectionError if that is not so. */
   arrived(data: Uint8Array, expected: number): void;
-  /** Copies the completions that are there, at most `most`, and returns how many. Throws a ConnectionError for what is none. */
-  take(completions: Uint32Array, most: number): number;
+  /** Copies the completions (64-bit halves) that are there, at most `most`, and returns how many. Throws a ConnectionError for what is none. */
+  take(completions: BigUint64Array, most: number): number;
   /** Gives the program the data of the read in `slot`, in the order of completions. */
   deliver(request: Request, slot: number, at: number, length: number): void;
   /** Gives back what the part in `slot` took. `uncertain`: the device may still be at work on its data. */

@@ -40,6 +40,7 @@ export class Queue {
   readonly #slots: Slots;
   readonly #waiting = new Waiting();
   readonly #completions: Uint32Array;
+  readonly #completionHalves: BigUint64Array;
   readonly #completionBytes: Uint8Array;
   /** Parts that the first request sent in this turn. */
   #turn = 0;
@@ -58,6 +59,7 @@ export class Queue {
     this.#slots = new Slots(depth);
     this.#completions = new Uint32Array(depth * COMPLETION_WORDS);
     this.#completionBytes = new Uint8Array(this.#completions.buffer);
+    this.#completionHalves = new BigUint64Array(this.#completions.buffer);
   }
 
   get inFlight(): number {
@@ -212,7 +214,7 @@ export class Queue {
   /** Takes the completions that are there already, and returns how many. Throws a ConnectionError as {@link complete} does. */
   reap(): number {
     if (this.#end !== undefined) return 0;
-    const count = this.#carrier.take(this.#completions, this.inFlight);
+    const count = this.#carrier.take(this.#completionHalves, this.inFlight);
     if (count === 0) return 0;
     this.#check(count);
     this.#completeAll(count);

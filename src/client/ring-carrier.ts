@@ -79,7 +79,7 @@ export class RingCarrier implements Carrier {
     throw malformed('completions in a message, of a queue that has shared rings');
   }
 
-  take(completions: Uint32Array, most: number): number {
+  take(completions: BigUint64Array, most: number): number {
     if (this.#ended) return 0;
     const count = this.#ring.take(completions, most);
     if (count >= 0) return count;

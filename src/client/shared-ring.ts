@@ -1,8 +1,9 @@
 /** The client's end of a queue's rings in shared memory: `protocol/ring.ts`. */
 import {
-  COMPLETION_WORDS,
+  COMPLETION_HALVES,
   CompletionRing,
   ENTRY_WORDS,
+  RING_HEADER_HALVES,
   RING_HEADER_WORDS,
   RequestRing,
   completionRingBytes,
@@ -18,7 +19,7 @@ export class SharedRing {
   readonly words: Uint32Array;
   readonly #buffers: readonly ArrayBuffer[];
   readonly #requestIndices: Int32Array;
-  readonly #completions: Uint32Array;
+  readonly #completions: BigUint64Array;
   readonly #completionIndices: Int32Array;
   readonly #mask: number;
   readonly #wakeServer: () => void;
@@ -36,7 +37,7 @@ export class SharedRing {
     this.#buffers = [requestBuffer, completionBuffer];
     this.words = new Uint32Array(requestBuffer);
     this.#requestIndices = new Int32Array(requestBuffer);
-    this.#completions = new Uint32Array(completionBuffer);
+    this.#completions = new BigUint64Array(completionBuffer);
     this.#completionIndices = new Int32Array(completionBuffer);
     this.#mask = entries - 1;
     this.#wakeServer = wakeServer;
@@ -56,13 +57,13 @@ export class SharedRing {
   }
 
   /** Copies completions, at most `most`, and gives their slots back. -1 when the memory is no longer that of the ring: it was taken back. */
-  take(into: Uint32Array, most: number): number {
+  take(into: BigUint64Array, most: number): number {
     const there = (this.#tailNow() - this.#head) | 0;
     const count = Math.min(there, most);
     if (count <= 0) return there < 0 || there > this.entries ? -1 : 0;
     for (let index = 0; index < count; index++) {
       const slot = (this.#head + index) & this.#mask;
-      copyCompletion(into, index * COMPLETION_WORDS, this.#completions, RING_HEADER_WORDS + slot * COMPLETION_WORDS);
+      copyCompletion(into, index * COMPLETION_HALVES, this.#completions, RING_HEADER_HALVES + slot * COMPLETION_HALVES);
     }
     // Memory that is taken back reads as zeroes: what was copied counts only if it was there until now.
     const still = (this.#tailNow() - this.#head) | 0;

@@ -215,7 +215,7 @@ export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated
     const words = new Uint32Array(ENTRY_WORDS);
     for (const request of requests) {
       packEntry(words, 0, request);
-      tenant.channel.push(words, 0, Number(request.tag & 0x7fff_ffffn));
+      tenant.channel.push(new BigUint64Array(words.buffer), 0, Number(request.tag & 0x7fff_ffffn));
     }
     tenant.channel.commit();
   }
@@ -224,7 +224,8 @@ export class EngineWorld<Device extends Backing = ReturnType<typeof openEmulated
   take(tenant: Pick<Tenant, 'channel'>): CompletionFields[] {
     const words = new Uint32Array(COMPLETION_WORDS);
     const taken: CompletionFields[] = [];
-    for (let cookie = tenant.channel.take(words, 0); cookie >= 0; cookie = tenant.channel.take(words, 0)) taken.push(unpackCompletion(words, 0));
+    const halves = new BigUint64Array(words.buffer);
+    while (tenant.channel.take(halves, 0) >= 0) taken.push(unpackCompletion(words, 0));
     return taken;
   }
 

@@ -68,10 +68,10 @@ async function read({ lease, generation, queue }: Client): Promise<void> {
   const answer = new Uint32Array(COMPLETION_WORDS);
   const answered = new Promise<void>((resolve) => {
     queue.channel.onCompletions = () => {
-      if (queue.channel.take(answer, 0) >= 0) resolve();
+      if (queue.channel.take(new BigUint64Array(answer.buffer), 0) >= 0) resolve();
     };
   });
-  queue.channel.push(words, 0, 1);
+  queue.channel.push(new BigUint64Array(words.buffer), 0, 1);
   queue.channel.commit();
   await answered;
   expect(unpackCompletion(answer, 0).code).toBe(Code.ok);

@@ -136,14 +136,14 @@ export interface QueueChannel {
   /** How many requests can be pushed now. */
   room(): number;
   /**
-   * Copies the 16 words at `at` into the next slot. `cookie` (0 to 2^31-1) comes back with the completion and never leaves the server.
+   * Copies the entry at `at` (counted in 64-bit halves) into the next slot. `cookie` (0 to 2^31-1) comes back with the completion and never leaves the server.
    * Only when `room()` > 0. Nothing is seen by the engine before `commit`.
    */
-  push(words: Uint32Array, at: number, cookie: number): void;
+  push(entries: BigUint64Array, at: number, cookie: number): void;
   /** Makes the pushed requests visible, and wakes the engine if it sleeps. */
   commit(): void;
-  /** Copies the next completion's 8 words to `at` of `words` and returns its cookie; -1 if there is none. */
-  take(words: Uint32Array, at: number): number;
+  /** Copies the next completion to `at` of `completions` (64-bit halves) and returns its cookie; -1 if there is none. */
+  take(completions: BigUint64Array, at: number): number;
   /** Called on the main thread when completions may have arrived. Set once by the owner. */
   onCompletions: () => void;
 }

@@ -1,9 +1,9 @@
 /** The main thread's end of a queue: an in-process ring pair of the layout in `protocol/ring.ts`, in memory that both threads share. */
 import {
-  COMPLETION_WORDS,
+  COMPLETION_HALVES,
   CompletionRing,
-  ENTRY_WORDS,
-  RING_HEADER_WORDS,
+  ENTRY_HALVES,
+  RING_HEADER_HALVES,
   RequestRing,
   completionRingBytes,
   copyCompletion,
@@ -41,9 +41,9 @@ export class Channel implements QueueChannel {
   readonly #activations: IdRing;
   readonly #signals: Signals;
   #watch: CompletionWatch | undefined;
-  readonly #requests: Uint32Array;
+  readonly #requests: BigUint64Array;
   readonly #requestIndices: Int32Array;
-  readonly #completions: Uint32Array;
+  readonly #completions: BigUint64Array;
   readonly #completionIndices: Int32Array;
   readonly #requestCookies: Int32Array;
   readonly #completionCookies: Int32Array;
@@ -62,9 +62,9 @@ export class Channel implements QueueChannel {
     this.#activations = activations;
     this.#signals = signals;
     this.#watch = watch;
-    this.#requests = new Uint32Array(memory.requests);
+    this.#requests = new BigUint64Array(memory.requests);
     this.#requestIndices = new Int32Array(memory.requests);
-    this.#completions = new Uint32Array(memory.completions);
+    this.#completions = new BigUint64Array(memory.completions);
     this.#completionIndices = new Int32Array(memory.completions);
     this.#requestCookies = new Int32Array(memory.requestCookies);
     this.#completionCookies = new Int32Array(memory.completionCookies);
@@ -75,11 +75,10 @@ export class Channel implements QueueChannel {
     return this.entries - this.#outstanding;
   }
 
-  push(words: Uint32Array, at: number, cookie: number): void {
+  push(entries: BigUint64Array, at: number, cookie: number): void {
     if (this.#outstanding === this.entries) throw new RangeError('no room in the request ring');
     const slot = this.#tail & this.#mask;
-    const to = RING_HEADER_WORDS + slot * ENTRY_WORDS;
-    copyEntry(this.#requests, to, words, at);
+    copyEntry(this.#requests, RING_HEADER_HALVES + slot * ENTRY_HALVES, entries, at);
     this.#requestCookies[slot] = cookie;
     this.#tail = (this.#tail + 1) | 0;
     this.#outstanding++;
@@ -93,11 +92,10 @@ export class Channel implements QueueChannel {
     this.#watch?.start();
   }
 
-  take(words: Uint32Array, at: number): number {
+  take(completions: BigUint64Array, at: number): number {
     if (this.#completionHead === this.#knownTail && !this.#look()) return -1;
     const slot = this.#completionHead & this.#mask;
-    const from = RING_HEADER_WORDS + slot * COMPLETION_WORDS;
-    copyCompletion(words, at, this.#completions, from);
+    copyCompletion(completions, at, this.#completions, RING_HEADER_HALVES + slot * COMPLETION_HALVES);
     const cookie = this.#completionCookies[slot];
     this.#completionHead = (this.#completionHead + 1) | 0;
     this.#outstanding--;

@@ -6,12 +6,14 @@ import {
   COMPLETION_WORDS,
   CompletionRing,
   CompletionWord,
+  ENTRY_HALVES,
   ENTRY_WORDS,
   EntryWord,
   MAX_RING_ENTRIES,
+  RING_HEADER_HALVES,
   RING_HEADER_WORDS,
   RequestRing,
-  copyEntryHalves,
+  copyEntry,
 } from '../../protocol/index.js';
 import { TagSet, type LeaseState } from '../../validator/index.js';
 import type { QueuePair } from '../../hw/nvme/index.js';
@@ -22,8 +24,6 @@ import type { Lease } from './lease.js';
 import type { SharedRings } from './shared-rings.js';
 
 const PAGE_SHIFT = 12;
-const RING_HEADER_HALVES = RING_HEADER_WORDS / 2;
-const ENTRY_HALVES = ENTRY_WORDS / 2;
 
 /** Where a queue that is gone writes: its rings may be somebody else's, or nobody's. */
 const NOWHERE = createChannelMemory(MAX_RING_ENTRIES);
@@ -116,10 +116,10 @@ export class ClientQueue implements LeaseState {
     return waiting < free ? waiting : free;
   }
 
-  /** Copies the next request, once, to `entries` from half `at` on (eight 64-bit halves), and returns its cookie. Only when `available()` > 0. */
+  /** Copies the next request, once, to `entries` from half `at` on (64 bits each), and returns its cookie. Only when `available()` > 0. */
   take(entries: BigUint64Array, at: number): number {
     const slot = this.#head & this.#mask;
-    copyEntryHalves(entries, at, this.#requestHalves, RING_HEADER_HALVES + slot * ENTRY_HALVES);
+    copyEntry(entries, at, this.#requestHalves, RING_HEADER_HALVES + slot * ENTRY_HALVES);
     this.#head = (this.#head + 1) | 0;
     return this.#requestCookies[slot];
   }

@@ -3,7 +3,7 @@
  *
  * Runs on the engine thread for every request and allocates nothing.
  */
-import { Code, Direction, ENTRY_WORDS, EntryFlag, EntryWord, Field, OPERATIONS, Operation } from '../../protocol/index.js';
+import { Code, Direction, ENTRY_HALVES, EntryFlag, EntryWord, Field, OPERATIONS, Operation } from '../../protocol/index.js';
 import { admit, attachmentToFetch, refusedField, refusedValue } from '../../validator/index.js';
 import { NvmOpcode, Status, submitDeallocate, submitFlush, submitTransfer, submitWriteZeroes } from '../../hw/nvme/index.js';
 import type { CompletionSink, QueuePair } from '../../hw/nvme/index.js';
@@ -12,7 +12,6 @@ import { RequestTable } from './request-table.js';
 
 const TWO_TO_32 = 0x1_0000_0000;
 const RANGE_WORDS = 4;
-const ENTRY_HALVES = ENTRY_WORDS / 2;
 
 /** Of each operation: whether the device moves data, and whether it writes the region. */
 const MOVES = Uint8Array.from(OPERATIONS, ({ data }) => (data === Direction.none ? 0 : 1));

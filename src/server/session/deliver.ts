@@ -3,7 +3,7 @@
  *
  * While the session's outlet is choked nothing is taken: the completion ring fills, and the engine stops taking this queue's requests.
  */
-import { COMPLETION_WORDS, Code, CompletionWord, MAX_BATCH } from '../../protocol/index.js';
+import { COMPLETION_HALVES, COMPLETION_WORDS, Code, CompletionWord, MAX_BATCH } from '../../protocol/index.js';
 import { MAX_DATA_BYTES, frameCompletions } from '../wire/index.js';
 import type { SessionQueue } from './queue.js';
 import { cookieIsRead } from './staging.js';
@@ -12,6 +12,7 @@ import type { StagingPool } from './staging-pool.js';
 // One batch at a time, on one thread.
 const words = new Uint32Array(MAX_BATCH * COMPLETION_WORDS);
 const wordBytes = new Uint8Array(words.buffer);
+const halves = new BigUint64Array(words.buffer);
 const cookies = new Int32Array(MAX_BATCH);
 /** Of each completion of the batch: bytes of data that go into the message. */
 const dataBytes = new Uint32Array(MAX_BATCH);
@@ -49,7 +50,7 @@ function takeBatch(queue: SessionQueue): number {
   }
   while (count < MAX_BATCH) {
     const at = count * COMPLETION_WORDS;
-    const cookie = channel.take(words, at);
+    const cookie = channel.take(halves, count * COMPLETION_HALVES);
     if (cookie < 0) break;
     cookies[count] = cookie;
     const bytes = dataOf(stagings, count);

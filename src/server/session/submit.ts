@@ -8,6 +8,7 @@ import { endianness } from 'node:os';
 import {
   Direction,
   ENTRY_BYTES,
+  ENTRY_HALVES,
   ENTRY_WORDS,
   EntryFlag,
   EntryWord,
@@ -37,6 +38,7 @@ const OUT = 2;
 // Copies of what the client sent, private to this thread; one message at a time.
 const words = new Uint32Array(MAX_BATCH * ENTRY_WORDS);
 const wordBytes = new Uint8Array(words.buffer);
+const halves = new BigUint64Array(words.buffer);
 const cookies = new Int32Array(MAX_BATCH);
 
 /** Of each first byte of an entry: which way its inline data go. Operations without data have none, and keep their flag for the validator to refuse. */
@@ -74,7 +76,7 @@ export function submit(queue: SessionQueue, domain: Domain, stagings: StagingPoo
   } else cookies.fill(0, 0, count);
 
   const { channel } = queue;
-  for (let index = 0; index < count; index++) channel.push(words, index * ENTRY_WORDS, cookies[index]);
+  for (let index = 0; index < count; index++) channel.push(halves, index * ENTRY_HALVES, cookies[index]);
   queue.inFlight += count;
   queue.used = true;
   channel.commit();

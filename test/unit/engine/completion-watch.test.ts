@@ -82,8 +82,8 @@ test('when nothing comes for long it stops, and takes what came before the engin
 test('requests of a queue that is gone are not looked out for', async () => {
   const { world, watch } = makeWatch();
   const channel = new Channel(0, createChannelMemory(16), IdRing.create(16), world.signals, watch);
-  const words = new Uint32Array(16);
-  for (let index = 0; index < 5; index++) channel.push(words, 0, 0);
+  const entry = new BigUint64Array(8);
+  for (let index = 0; index < 5; index++) channel.push(entry, 0, 0);
   channel.commit();
   channel.end();
   await turn();

@@ -78,7 +78,7 @@ test.each(['direct', 'copied'] as const)(
         for (let index = 0; index < BATCH; index++) {
           hostileEntry(world, random, tenant, [...tenants, guard], words);
           // Tags of noise may repeat; that is part of it. The cookie is the test's.
-          tenant.channel.push(words, 0, index);
+          tenant.channel.push(new BigUint64Array(words.buffer), 0, index);
         }
         tenant.channel.commit();
       }

@@ -27,8 +27,11 @@ function makeLease(): Lease {
   });
 }
 
-/** Takes the next request into `entry`. */
-const take = (queue: ClientQueue, entry: Uint32Array): number => queue.take(new BigUint64Array(entry.buffer), 0);
+/** The same memory as 64-bit halves. */
+const halvesOf = (words: Uint32Array): BigUint64Array => new BigUint64Array(words.buffer);
+/** Pushes `entry`, and takes the next request into it. */
+const push = (channel: Channel, entry: Uint32Array, cookie: number): void => channel.push(halvesOf(entry), 0, cookie);
+const take = (queue: ClientQueue, entry: Uint32Array): number => queue.take(halvesOf(entry), 0);
 
 function makeQueue(entries: number) {
   const memory = createChannelMemory(entries);
@@ -72,7 +75,7 @@ describe('a queue between two threads', () => {
   test('carries requests one way and completions with their cookies the other', () => {
     const { queue, channel, activations } = makeQueue(4);
     const words = new Uint32Array(ENTRY_WORDS).map((_, index) => index * 3);
-    channel.push(words, 0, 42);
+    push(channel, words, 42);
     expect(queue.available()).toBe(0);
     channel.commit();
     expect(activations.pop()).toBe(3);
@@ -82,17 +85,17 @@ describe('a queue between two threads', () => {
     expect([...entry]).toEqual([...words]);
     queue.complete(entry, 42, 0, 0, 0, 0, 0, 4096);
     const completion = new Uint32Array(COMPLETION_WORDS);
-    expect(channel.take(completion, 0)).toBe(-1);
+    expect(channel.take(halvesOf(completion), 0)).toBe(-1);
     queue.publishCompletions();
-    expect(channel.take(completion, 0)).toBe(42);
+    expect(channel.take(halvesOf(completion), 0)).toBe(42);
     expect([...completion]).toEqual([6, 9, 0, 0, 0, 0, 3, 4096]);
-    expect(channel.take(completion, 0)).toBe(-1);
+    expect(channel.take(halvesOf(completion), 0)).toBe(-1);
   });
 
   test('does not wake an engine that polls the queue', () => {
     const { queue, channel, wakes, activations } = makeQueue(4);
     queue.awake();
-    channel.push(new Uint32Array(ENTRY_WORDS), 0, 0);
+    push(channel, new Uint32Array(ENTRY_WORDS), 0);
     channel.commit();
     expect(wakes()).toBe(0);
     expect(activations.empty()).toBe(true);
@@ -102,16 +105,16 @@ describe('a queue between two threads', () => {
   test('has room for as many requests as the ring is long until their completions are taken', () => {
     const { queue, channel } = makeQueue(2);
     const words = new Uint32Array(ENTRY_WORDS);
-    channel.push(words, 0, 0);
-    channel.push(words, 0, 1);
+    push(channel, words, 0);
+    push(channel, words, 1);
     expect(channel.room()).toBe(0);
-    expect(() => channel.push(words, 0, 2)).toThrow(RangeError);
+    expect(() => push(channel, words, 2)).toThrow(RangeError);
     channel.commit();
     take(queue, words);
     queue.complete(words, 0, 0, 0, 0, 0, 0, 0);
     queue.publishCompletions();
     expect(channel.room()).toBe(0);
-    channel.take(new Uint32Array(COMPLETION_WORDS), 0);
+    channel.take(halvesOf(new Uint32Array(COMPLETION_WORDS)), 0);
     expect(channel.room()).toBe(1);
   });
 
@@ -149,14 +152,14 @@ describe('a queue between two threads', () => {
     const completion = new Uint32Array(COMPLETION_WORDS);
     for (let round = 0; round < 1000; round++) {
       entry[2] = round;
-      channel.push(entry, 0, round);
+      push(channel, entry, round);
       channel.commit();
       expect(queue.available()).toBe(1);
       expect(take(queue, entry)).toBe(round);
       queue.complete(entry, round, 0, 0, 0, 0, 0, 0);
       queue.publishHead();
       queue.publishCompletions();
-      expect(channel.take(completion, 0)).toBe(round);
+      expect(channel.take(halvesOf(completion), 0)).toBe(round);
       expect(completion[CompletionWord.tagLow]).toBe(round);
     }
     expect(new Int32Array(memory.completions)[CompletionRing.requestHead]).toBe(1000);

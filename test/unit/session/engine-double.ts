@@ -5,7 +5,7 @@
 import { EventEmitter } from 'node:events';
 import { ShownFile } from '../../../src/hw/dma/index.js';
 import { shm } from '../../../src/native/shm.js';
-import { ALL_OPERATIONS, COMPLETION_WORDS, Code, CompletionWord, ENTRY_WORDS, EntryWord, Operation, Right } from '../../../src/protocol/index.js';
+import { ALL_OPERATIONS, COMPLETION_WORDS, Code, CompletionWord, ENTRY_HALVES, EntryWord, Operation, Right } from '../../../src/protocol/index.js';
 import {
   type CounterView,
   type DeviceFacts,
@@ -62,11 +62,11 @@ export class ChannelDouble implements QueueChannel {
     return this.entries - this.#outstanding;
   }
 
-  push(words: Uint32Array, at: number, cookie: number): void {
+  push(entries: BigUint64Array, at: number, cookie: number): void {
     if (this.room() === 0) throw new RangeError('no room');
     if (!(cookie >= 0 && cookie < 2 ** 31)) throw new RangeError(`cookie ${cookie}`);
     this.#outstanding++;
-    this.#pushed.push({ words: words.slice(at, at + ENTRY_WORDS), cookie });
+    this.#pushed.push({ words: new Uint32Array(entries.slice(at, at + ENTRY_HALVES).buffer), cookie });
   }
 
   commit(): void {
@@ -74,11 +74,11 @@ export class ChannelDouble implements QueueChannel {
     if (!this.#engine.holding) setImmediate(() => this.#engine.work(this));
   }
 
-  take(words: Uint32Array, at: number): number {
+  take(completions: BigUint64Array, at: number): number {
     const completion = this.#completed.shift();
     if (completion === undefined) return -1;
     this.#outstanding--;
-    words.set(completion.words, at);
+    completions.set(new BigUint64Array(completion.words.buffer), at);
     return completion.cookie;
   }
 
