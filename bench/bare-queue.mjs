@@ -4,7 +4,7 @@ import { endpointOf } from '../dist/client/endpoint.js';
 import { Region } from '../dist/client/region.js';
 import { Session } from '../dist/client/session.js';
 import { shareMemory } from '../dist/client/shared-transport.js';
-import { COMPLETION_WORDS, CompletionWord, ENTRY_WORDS, EntryWord, Operation, copyEntry, packEntry } from '../dist/protocol/index.js';
+import { COMPLETION_WORDS, CompletionWord, ENTRY_HALVES, ENTRY_WORDS, EntryWord, Operation, copyEntry, packEntry } from '../dist/protocol/index.js';
 
 const RING_ENTRIES = 1024;
 const PREPARED = 4096;
@@ -12,8 +12,11 @@ const nobody = { completed() {}, event() {}, refused() {}, ended() {} };
 
 export class BareQueue {
   #ring;
-  #prepared;
-  #completions = new Uint32Array(RING_ENTRIES * COMPLETION_WORDS);
+  /** The ring's memory, and the entries that are copied there, in halves. */
+  #slots;
+  #prepared = new BigUint64Array(PREPARED * ENTRY_HALVES);
+  #taken = new BigUint64Array((RING_ENTRIES * COMPLETION_WORDS) / 2);
+  #completions = new Uint32Array(this.#taken.buffer);
   /** When the request with a tag was due, by the tag modulo the length of the ring. */
   #due = new Float64Array(RING_ENTRIES);
   #next = 0;
@@ -41,7 +44,8 @@ export class BareQueue {
     const [share] = lease.shares;
     const { blockBytes } = share;
     this.#ring = ring;
-    this.#prepared = new Uint32Array(PREPARED * ENTRY_WORDS);
+    this.#slots = new BigUint64Array(ring.words.buffer);
+    const words = new Uint32Array(this.#prepared.buffer);
     let state = 0x2545_f491;
     const below = (limit) => {
       state ^= state << 13;
@@ -50,7 +54,7 @@ export class BareQueue {
       return (state >>> 0) % limit;
     };
     for (let index = 0; index < PREPARED; index++) {
-      packEntry(this.#prepared, index * ENTRY_WORDS, {
+      packEntry(words, index * ENTRY_WORDS, {
         operation: Operation.read,
         flags: 0,
         share: 0,
@@ -76,9 +80,8 @@ export class BareQueue {
   add(due) {
     const number = this.#next++;
     const at = this.#ring.next();
-    const { words } = this.#ring;
-    copyEntry(words, at, this.#prepared, (number % PREPARED) * ENTRY_WORDS);
-    words[at + EntryWord.tagLow] = number;
+    copyEntry(this.#slots, at / 2, this.#prepared, (number % PREPARED) * ENTRY_HALVES);
+    this.#ring.words[at + EntryWord.tagLow] = number;
     this.#due[number % RING_ENTRIES] = due;
     this.inFlight++;
   }
@@ -98,7 +101,7 @@ export class BareQueue {
   take(ended) {
     if (this.inFlight === 0 || !this.#ring.ready) return 0;
     const words = this.#completions;
-    const count = this.#ring.take(words, this.inFlight);
+    const count = this.#ring.take(this.#taken, this.inFlight);
     if (count < 0) throw new Error('the ring was taken back');
     for (let at = 0; at < count * COMPLETION_WORDS; at += COMPLETION_WORDS) {
       const code = words[at + CompletionWord.code] & 0xffff;

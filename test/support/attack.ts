@@ -1,9 +1,10 @@
 /** Programs that are given memory as another user of the machine, and try what they may not do with it: `test/system/programs`. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { ROOT, type Workspace } from './processes.js';
+import { Server, configuration, tenant } from './server.js';
 import { asUser } from './users.js';
 
 /** What the attacker needs, where every user can read it. */
@@ -16,6 +17,22 @@ export function open(space: Workspace): void {
     cpSync(join(ROOT, 'test/system/programs', program), space.path(program));
   const built = spawnSync('g++', ['-O1', '-o', space.path('attack'), join(ROOT, 'test/system/programs/attack.cc')], { encoding: 'utf8' });
   expect(built.stderr).toBe('');
+}
+
+/** A user of its own for a server. */
+const OWNER = 4300;
+/** Who could open the server's files for writing. */
+export const MIGHTY = [
+  ['root', 0],
+  ["the server's own user", OWNER],
+] as const;
+
+/** A server that runs as {@link OWNER}, with one tenant, alice, of the user `uid`. */
+export async function serveAsOwner(space: Workspace, uid: number): Promise<Server> {
+  open(space);
+  chownSync(space.folder, OWNER, OWNER);
+  const change = { listen: { unix: { path: 'server.sock' } }, tenants: [tenant('alice', 0, { uid })] };
+  return Server.start(space, configuration(change), { under: asUser(OWNER) });
 }
 
 export async function attackAs<Result>(space: Workspace, program: string, uid: number, name: string, stolen: string[] = []): Promise<Result> {

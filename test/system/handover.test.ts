@@ -1,17 +1,14 @@
 /** Shared memory in the hands of another user, of the server's own, and of root: each way to write, resize or reopen what is only to be read. */
-import { chownSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Client } from '../unit/session/world.js';
-import { READ_ONLY, REOPENED, SEALED, attackAs, attempts, open } from '../support/attack.js';
+import { MIGHTY, READ_ONLY, REOPENED, SEALED, attackAs, attempts, open, serveAsOwner } from '../support/attack.js';
 import { workspace } from '../support/processes.js';
 import { Server, WINDOW_BYTES, configuration, tenant } from '../support/server.js';
-import { asUser, canChangeUser, whyNotUser } from '../support/users.js';
+import { canChangeUser, whyNotUser } from '../support/users.js';
 
 const ORDERLY = { status: 0, signal: null };
 const ALICE = 4242;
 const BOB = 4243;
-/** Runs the server, where it does not run as root. */
-const OWNER = 4300;
 
 interface Report {
   /** Of each attempt: `name result`. */
@@ -67,14 +64,9 @@ describe.skipIf(!canChangeUser)(`another user${whyNotUser}`, () => {
     expect(await server.stop()).toEqual(ORDERLY);
   });
 
-  it.each([
-    ['root', 0],
-    ["the server's own user", OWNER],
-  ])('that is %s is stopped by seals, and keeps its memory', async (_who, uid) => {
+  it.each(MIGHTY)('that is %s is stopped by seals, and keeps its memory', async (_who, uid) => {
     const space = workspace();
-    open(space);
-    chownSync(space.folder, OWNER, OWNER);
-    const server = await Server.start(space, configuration({ listen, tenants: [tenant('alice', 0, { uid })] }), { under: asUser(OWNER) });
+    const server = await serveAsOwner(space, uid);
     const report = await attackAs<Report>(space, 'attacker.mjs', uid, 'alice');
     expect(report.attempts).toEqual([
       ...attempts('completions', { ...READ_ONLY, seal: 'EPERM', 'seal-shrink': 'EPERM', chmod: 'ok' }),

@@ -1,8 +1,7 @@
 /** The hardware's rings in the hands of a client, and its vectors on event descriptors, through the server and the SDK as they are published. */
-import { chownSync } from 'node:fs';
 import { afterEach, describe, expect, it, test, vi } from 'vitest';
 import { shm } from '../../src/native/shm.js';
-import { READ_ONLY, REOPENED, attackAs, attempts, open } from '../support/attack.js';
+import { MIGHTY, READ_ONLY, REOPENED, attackAs, attempts, open, serveAsOwner } from '../support/attack.js';
 import { fetchDescriptors } from '../support/handover.js';
 import { FULL_COUNTER, counterOf, makeWritesBlock } from '../support/hostile-eventfd.js';
 import { MAIN, workspace, type Workspace } from '../support/processes.js';
@@ -235,8 +234,6 @@ it('from a mapping the administrator finds tenant, device and lease', async () =
 
 describe.skipIf(!canChangeUser)(`another user${whyNotUser}`, { timeout: 60_000 }, () => {
   const ALICE = 4242;
-  /** Runs the server, where it does not run as root. */
-  const OWNER = 4300;
   const listen = { unix: { path: 'server.sock' } };
   interface Report {
     readonly attempts: string[];
@@ -264,14 +261,9 @@ describe.skipIf(!canChangeUser)(`another user${whyNotUser}`, { timeout: 60_000 }
     expect(await server.stop()).toEqual(ORDERLY);
   });
 
-  it.each([
-    ['root', 0],
-    ["the server's own user", OWNER],
-  ])('that is %s is stopped by seals, and keeps its memory', async (_who, uid) => {
+  it.each(MIGHTY)('that is %s is stopped by seals, and keeps its memory', async (_who, uid) => {
     const space = workspace();
-    open(space);
-    chownSync(space.folder, OWNER, OWNER);
-    const server = await Server.start(space, configuration({ listen, tenants: [tenant('alice', 0, { uid })] }), { under: asUser(OWNER) });
+    const server = await serveAsOwner(space, uid);
     const report = await attackAs<Report>(space, 'view-attacker.mjs', uid, 'alice');
     expect(report.attempts).toEqual(
       ['submissions', 'completions'].flatMap((name) => [

@@ -12,15 +12,17 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { shm } from '../../../dist/native/shm.js';
-import { copyEntry } from '../../../dist/protocol/copy.js';
+import { ENTRY_HALVES, copyEntry } from '../../../dist/protocol/copy.js';
 
-const [MINE, VARIABLE, RESULTS, TAIL, HEAD, RING, ENTRIES, WORDS] = [0, 32, 4_096, 0, 16, 1_024, 64, 16];
+const [MINE, VARIABLE, RESULTS, TAIL, HEAD, RING, ENTRIES] = [0, 32, 4_096, 0, 16, 1_024, 64];
+const WORDS = 2 * ENTRY_HALVES;
 const SPINS = 1_000;
 
 const { fd, bytes, shape, side, rounds } = workerData;
 const buffer = shm().map(fd, 0, bytes, true);
 const indices = new Int32Array(buffer);
 const memory = new Uint32Array(buffer);
+const halves = new BigUint64Array(buffer);
 
 function waitUntil(word, least) {
   for (let spins = 1; ((Atomics.load(indices, word) - least) | 0) < 0; spins++) if (spins % SPINS === 0) shm().yieldProcessor();
@@ -46,21 +48,26 @@ function storeBufferingPlain() {
   }
 }
 
+/** Where entry `index` begins, in halves. */
+const slotOf = (index) => RING / 2 + (index % ENTRIES) * ENTRY_HALVES;
+
 function produce() {
-  const entry = new Uint32Array(WORDS);
+  const inHalves = new BigUint64Array(ENTRY_HALVES);
+  const entry = new Uint32Array(inHalves.buffer);
   for (let index = 0; index < rounds; index++) {
     for (let word = 0; word < WORDS; word++) entry[word] = index * WORDS + word;
     waitUntil(HEAD, index + 1 - ENTRIES);
-    copyEntry(memory, RING + (index % ENTRIES) * WORDS, entry, 0);
+    copyEntry(halves, slotOf(index), inHalves, 0);
     Atomics.store(indices, TAIL, index + 1);
   }
 }
 
 function consume() {
-  const entry = new Uint32Array(WORDS);
+  const inHalves = new BigUint64Array(ENTRY_HALVES);
+  const entry = new Uint32Array(inHalves.buffer);
   for (let index = 0; index < rounds; index++) {
     waitUntil(TAIL, index + 1);
-    copyEntry(entry, 0, memory, RING + (index % ENTRIES) * WORDS);
+    copyEntry(inHalves, 0, halves, slotOf(index));
     Atomics.store(indices, HEAD, index + 1);
     for (let word = 0; word < WORDS; word++)
       if (entry[word] !== (index * WORDS + word) >>> 0) throw new Error(`entry ${index}, word ${word}: ${entry[word]}`);
