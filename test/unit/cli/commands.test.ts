@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { prepareSample } from '../../../src/cli/sample.js';
 import { createToken } from '../../../src/cli/token.js';
 import { text } from '../config/support.js';
 import { ringwarden, startWorld } from './support.js';
@@ -349,5 +351,17 @@ describe('the command line', () => {
     }
   });
 
-  it('does not leave a sample behind when the command line is wrong', () => expect(existsSync('ringwarden-data')).toBe(false));
+  it('leaves no sample behind when the command line is wrong', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ringwarden-'));
+    const cwd = vi.spyOn(process, 'cwd').mockReturnValue(folder);
+    try {
+      expect(await ringwarden('serve', '--sample', '--config', 'x')).toMatchObject({ status: 2 });
+      expect(readdirSync(folder)).toEqual([]);
+      prepareSample();
+      expect(readdirSync(folder)).toEqual(['ringwarden-data']);
+    } finally {
+      cwd.mockRestore();
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
