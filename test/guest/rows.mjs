@@ -5,6 +5,8 @@
  * `device` is bound to before it; null: none), `command` (in the project's folder, with `env` added), or `tests` (files for Vitest, all of whose tests must pass).
  */
 
+import { NVME } from './devices.mjs';
+
 const node = (program, ...args) => [process.execPath, `test/guest/${program}`, ...args];
 
 /** The machines, in the order in which they are booted. */
@@ -15,6 +17,15 @@ export const BOOTS = [
 
 const ROWS = [
   { boot: 'plain', path: '-', what: 'the guest is what the tests expect', seconds: 20, command: node('smoke.mjs') },
+  {
+    boot: 'plain',
+    path: 'vfio no-IOMMU',
+    what: 'a C program with a queue of its own, 4 KiB reads',
+    seconds: 30,
+    device: NVME,
+    driver: 'vfio-pci',
+    command: node('figures.mjs'),
+  },
   { boot: 'iommu', path: '-', what: 'the guest is what the tests expect', seconds: 20, command: node('smoke.mjs', '--iommu') },
 ];
 
