@@ -119,7 +119,7 @@ class Requests {
 
   look() {
     for (const name of readdirSync(join(this.#share, 'requests'))) {
-      if (name.endsWith('.json')) void this.#answer(name);
+      if (!name.startsWith('.')) void this.#answer(name);
     }
   }
 

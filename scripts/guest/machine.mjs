@@ -1,5 +1,5 @@
 /** The guest's hardware, as QEMU's command line. */
-import { EDU, NVME, NVME_BYTES, NVME_SERIAL, SLOT_PORT, SLOT_SERIAL } from '../../test/guest/devices.mjs';
+import { EDU, NVME, NVME_BYTES, NVME_SERIAL, SLOT_PORT, slotDevice } from '../../test/guest/devices.mjs';
 
 const MEMORY_MIB = 3072;
 const HUGE_PAGES = 128;
@@ -11,9 +11,6 @@ const DISKS = ['nvme', 'slot'];
 
 /** Images of the controllers' disks, by node name. */
 export const disksIn = (folder) => DISKS.map((name) => ({ name, file: `${folder}/${name}.image`, bytes: NVME_BYTES }));
-
-/** What the test that pulls the controller out of its slot puts back. Known to QEMU by the same names on the command line and over QMP. */
-const slotDevice = { driver: 'nvme', id: 'slot', bus: 'slotport', drive: 'slot', serial: SLOT_SERIAL };
 
 /**
  * @param hasIommu with Intel's IOMMU. Its interrupt remapping is off: without KVM, QEMU has none to offer.

@@ -12,4 +12,7 @@ export const SLOT_PORT = '0000:00:12.0';
 /** A controller's size in bytes, and its serial number. */
 export const NVME_BYTES = 256 * 1_048_576;
 export const NVME_SERIAL = 'guest';
-export const SLOT_SERIAL = 'slot';
+const SLOT_SERIAL = 'slot';
+
+/** The controller in the slot as QEMU knows it, on its command line and in `device_add`. */
+export const slotDevice = { driver: 'nvme', id: 'slot', bus: 'slotport', drive: 'slot', serial: SLOT_SERIAL };

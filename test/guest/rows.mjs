@@ -26,6 +26,7 @@ const ROWS = [
     driver: 'vfio-pci',
     command: node('figures.mjs'),
   },
+  { boot: 'plain', path: '-', what: 'a controller leaves its slot and comes back', seconds: 60, command: node('hotplug.mjs') },
   { boot: 'iommu', path: '-', what: 'the guest is what the tests expect', seconds: 20, command: node('smoke.mjs', '--iommu') },
 ];
 
