@@ -6,12 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
-import { BOOTS, rowsOf } from '../../test/guest/rows.mjs';
 import { boot, prepareFolder } from './boot.mjs';
 import { compileTests } from './compile.mjs';
 import { kernelFolder } from './kernel.mjs';
+import { DEVICES } from './devices.mjs';
 import { checkNeeds } from './needs.mjs';
 import { GuestFailure, say, secondsSince, step } from './progress.mjs';
+import { BOOTS, rowsOf } from './rows.mjs';
 
 const HELP = `usage: npm run test:guest -- [--only WORDS]... [--keep]
 
@@ -20,7 +21,6 @@ const HELP = `usage: npm run test:guest -- [--only WORDS]... [--keep]
 
 RINGWARDEN_GUEST_CACHE is where the kernel is kept between runs (default: ~/.cache/ringwarden/guest).`;
 
-const RUNNER = join(import.meta.dirname, '../../test/guest/runner.mjs');
 const ROOT = join(import.meta.dirname, '../..');
 /** Seconds for a boot beside those of its rows. */
 const BOOT_SECONDS = 60;
@@ -50,8 +50,7 @@ async function runBoot(kernel, folder, { name, hasIommu }) {
   const rows = rowsOf(name, options.only);
   if (rows.length === 0) return;
   const own = join(folder, name);
-  const only = (options.only ?? []).flatMap((word) => ['--only', word]);
-  const share = prepareFolder(own, ['/bin/sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh', ROOT, process.execPath, RUNNER, '--boot', name, ...only]);
+  const share = prepareFolder(own, ROOT, [process.execPath, 'build/guest/test/guest/runner.js'], { hasIommu, rows, devices: DEVICES });
   const ended = new Map();
   const began = performance.now();
   const heard = ({ index, state, ...outcome }) => {
