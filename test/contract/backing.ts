@@ -371,7 +371,8 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         for (let turn = 0; turn < 8; turn++) {
           const before = backing.interrupts.total;
           host.submit(host.adminSubmission, nothing);
-          await eventually(backing, `interrupt ${turn}`, () => backing.interrupts.total > before);
+          const isAnswered = (): boolean => backing.interrupts.total > before && host.peek(host.adminCompletion) !== undefined;
+          await eventually(backing, `interrupt ${turn}`, isAnswered);
           expect(host.reap(host.adminCompletion).length).toBe(1);
           await quiet(backing, 4);
         }
@@ -420,6 +421,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         await eventually(backing, 'completion', () => host.peek(host.adminCompletion) !== undefined);
         await quiet(backing);
         expect(backing.interrupts.fired.length).toBe(0);
+        host.reap(host.adminCompletion); // QEMU 7.2 never lowers INTx again if a reset finds completions that nobody took
       });
 
       test.runIf(options.autonomous && vectors > 0)('wake whoever waits on the descriptors, and poll makes them quiet', async () => {

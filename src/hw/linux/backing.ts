@@ -90,6 +90,7 @@ export class LinuxBacking implements Backing {
     this.#checkPresent();
     try {
       this.#enable();
+      yield* this.#resetAlone();
       yield* this.config.write16(Header.command, Command.io | Command.memory | Command.intxDisable);
       const msix = yield* readMsix(
         this.config,
@@ -112,8 +113,10 @@ export class LinuxBacking implements Backing {
 
   *release(): Task<void> {
     this.interrupts.forget();
-    if (this.#lost === undefined && (this.#bars.length > 0 || this.#enabled)) yield* this.config.write16(Header.command, Command.intxDisable);
+    const wasClaimed = this.#bars.length > 0 || this.#enabled;
+    if (wasClaimed && this.#lost === undefined) yield* this.config.write16(Header.command, Command.intxDisable);
     this.#closeBars();
+    if (wasClaimed && this.#lost === undefined) yield* this.#resetAtClose();
     if (this.#enabled) {
       this.#enabled = false;
       attempt(() => this.#writeEnable('0'));
@@ -135,8 +138,28 @@ export class LinuxBacking implements Backing {
     this.#checkPresent();
     this.interrupts.forget();
     const command = yield* this.config.read16(Header.command);
+    yield* this.#awaitReset(deviceAddon().beginReset(reset.fd, reset.vfio));
+    yield* this.config.write16(Header.command, command | Command.intxDisable);
+    this.#suspect('it does not come back from its reset');
+    this.#checkPresent();
+  }
+
+  /** At open, so that nothing of an earlier holder leaks in, and at close, so that nothing leaks out (R21); where the function has a reset. */
+  *#resetAlone(): Task<void> {
+    if (this.#handle.reset !== undefined) yield* this.reset();
+  }
+
+  /** A function that does not take it is claimed by nobody before it does: it does no DMA any more. */
+  *#resetAtClose(): Task<void> {
+    try {
+      yield* this.#resetAlone();
+    } catch (error) {
+      if (!(error instanceof HardwareError)) throw error;
+    }
+  }
+
+  *#awaitReset(id: number): Task<void> {
     const addon = deviceAddon();
-    const id = addon.beginReset(reset.fd, reset.vfio);
     const deadline = this.#clock() + RESET_MS;
     try {
       while (!addon.resetEnded(id)) {
@@ -148,9 +171,6 @@ export class LinuxBacking implements Backing {
       this.#suspect('it does not come back from its reset');
       throw new HardwareError(this.#lost === undefined ? 'unsupported' : 'lost', `the reset failed: ${codeOf(error)}`);
     }
-    yield* this.config.write16(Header.command, command | Command.intxDisable);
-    this.#suspect('it does not come back from its reset');
-    this.#checkPresent();
   }
 
   poll(): number {
