@@ -36,6 +36,9 @@ const ROWS = [
     tests: 'test/contract/linux-vfio.test.ts',
     skips: 3,
   },
+  { boot: 'plain', path: 'all', what: 'removal and re-plug (R24)', seconds: 120, tests: 'test/contract/linux-removal.test.ts' },
+  { boot: 'plain', path: '-', what: 'pins hold against holders of the file', seconds: 30, tests: 'test/unit/linux/memory.test.ts' },
+  { boot: 'plain', path: 'sysfs', what: 'pins hold against compaction and migration', seconds: 120, tests: 'test/contract/linux-pins.test.ts' },
   { boot: 'iommu', path: '-', what: 'the guest is what the tests expect', seconds: 20, command: node('smoke.mjs', '--iommu') },
   {
     boot: 'iommu',
@@ -45,6 +48,7 @@ const ROWS = [
     tests: 'test/contract/linux-vfio.test.ts',
     skips: 2,
   },
+  { boot: 'iommu', path: 'vfio IOMMU', what: 'removal and re-plug (R24)', seconds: 60, tests: 'test/contract/linux-removal.test.ts' },
 ];
 
 /** The rows of one boot whose path or words contain one of these; all, if there are none. */

@@ -42,8 +42,11 @@ export function bindTo(driver: string | undefined, address = pciAddress): void {
   const folder = `/sys/bus/pci/devices/${address}`;
   const driverOf = (): string | undefined => (existsSync(`${folder}/driver`) ? basename(readlinkSync(`${folder}/driver`)) : undefined);
   if (driverOf() === driver) return;
-  const noIommu = '/sys/module/vfio/parameters/enable_unsafe_noiommu_mode';
-  if (driver === 'vfio-pci' && !existsSync(`${folder}/iommu_group`)) writeFileSync(noIommu, 'Y');
+  // Neither an IOMMU nor remapping of interrupts is to be had from QEMU without KVM, or not both.
+  const unsafe = existsSync(`${folder}/iommu_group`)
+    ? 'vfio_iommu_type1/parameters/allow_unsafe_interrupts'
+    : 'vfio/parameters/enable_unsafe_noiommu_mode';
+  if (driver === 'vfio-pci') writeFileSync(`/sys/module/${unsafe}`, 'Y');
   if (driverOf() !== undefined) writeFileSync(`${folder}/driver/unbind`, address);
   writeFileSync(`${folder}/driver_override`, `${driver ?? ''}\n`);
   if (driver !== undefined) writeFileSync('/sys/bus/pci/drivers_probe', address);

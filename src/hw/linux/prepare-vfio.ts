@@ -4,7 +4,7 @@ import { deviceAddon } from '../../native/device.js';
 import { HardwareError } from '../task.js';
 import type { BarPlace } from './bars.js';
 import type { Descriptors } from './descriptors.js';
-import { codeOf } from './errors.js';
+import { codeOf, syscallOf } from './errors.js';
 import type { InterruptSource } from './handle.js';
 import { barsOf, physicalMemory, type OpenedFunction } from './prepare-files.js';
 import type { IommuGroup } from './sysfs.js';
@@ -23,6 +23,9 @@ import {
 } from './vfio-structures.js';
 
 const MODULES = '"modprobe vfio-pci"; without an IOMMU also "echo 1 > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode" before it is bound';
+
+const REMAPPING =
+  'this machine does not remap interrupts, so that a device could forge some; "echo Y > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts" accepts that';
 
 export function openVfio(address: string, group: IommuGroup | undefined, descriptors: Descriptors): OpenedFunction {
   if (group === undefined) throw new HardwareError('absent', `${address} is in no IOMMU group: ${MODULES}`);
@@ -88,6 +91,7 @@ function explained<T>(address: string, step: () => T): T {
     if (error instanceof HardwareError) throw error;
     const code = codeOf(error);
     if (code === 'EBUSY') throw new HardwareError('busy', `the IOMMU group of ${address} is in use, or another device of it has another driver`);
+    if (code === 'EPERM' && syscallOf(error) === 'VFIO_SET_IOMMU') throw new HardwareError('absent', `VFIO refuses ${address}: ${REMAPPING}`);
     if (code === 'EPERM') throw new HardwareError('absent', `VFIO refuses ${address}: this process needs CAP_SYS_RAWIO`);
     throw new HardwareError('unsupported', `VFIO refuses ${address}: ${error instanceof Error ? error.message : code}`);
   }
