@@ -21,9 +21,13 @@ export class DeviceError extends Error {
   constructor(device: string, cause: unknown) {
     super(`device ${device}: ${messageOf(cause)}`, { cause });
     const code = cause instanceof HardwareError ? cause.code : '';
-    this.remedy = REMEDIES[code] ?? 'see the log above, or run with "--log-level debug"';
+    this.remedy = remedyOf(cause) ?? REMEDIES[code] ?? 'see the log above, or run with "--log-level debug"';
   }
 }
+
+/** What the backing itself says is to be done. */
+const remedyOf = (cause: unknown): string | undefined =>
+  cause instanceof Error && 'remedy' in cause && typeof cause.remedy === 'string' ? cause.remedy : undefined;
 
 const REMEDIES: Readonly<Record<string, string>> = {
   busy: 'stop whoever holds it; two servers cannot share an image',
