@@ -1,9 +1,14 @@
 /** The worlds that a device can be in, by name: the one place that knows them all. Each is loaded when it is wanted, and of it what the thread needs. */
 import type { Backing, PreparedBacking } from './backing.js';
 import type { EmulatedHandle, EmulatedOptions } from './emulated/index.js';
+import type { PciOptions } from './linux/options.js';
 import type { QemuHandle, QemuOptions } from './qemu/index.js';
+import { HardwareError } from './task.js';
 
-export type BackingOptions = ({ readonly kind: 'emulated' } & EmulatedOptions) | ({ readonly kind: 'qemu' } & QemuOptions);
+export type BackingOptions =
+  | ({ readonly kind: 'emulated' } & EmulatedOptions)
+  | ({ readonly kind: 'qemu' } & QemuOptions)
+  | ({ readonly kind: 'pci' } & PciOptions);
 
 /** What the engine thread is given. */
 export interface BackingHandle {
@@ -14,6 +19,7 @@ export interface BackingHandle {
 /** Main thread: starts what the backing needs. @throws HardwareError */
 export async function prepareBacking(options: BackingOptions): Promise<PreparedBacking<BackingHandle>> {
   const { kind } = options;
+  if (kind === 'pci') throw new HardwareError('unsupported', `PCI functions cannot be driven by this version: ${options.address}`);
   const prepared = kind === 'qemu' ? await prepareQemu(options) : await prepareEmulated(options);
   return { handle: { kind, handle: prepared.handle }, ended: prepared.ended, dispose: () => prepared.dispose() };
 }

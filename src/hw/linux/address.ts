@@ -5,7 +5,7 @@ import { FunctionError } from './error.js';
 export const LIST_THEM = 'list the functions of this machine: ringwarden status --devices';
 
 /** Domains beyond 16 bits are those of hosts behind a host (Intel VMD). */
-const ADDRESS = /^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])$/i;
+export const ADDRESS = /^(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])$/;
 
 /**
  * The address in full, in small letters: `01:00.0` and `0000:01:00.0` are `0000:01:00.0`. Nothing but such an address ever becomes part of a path.

@@ -1,0 +1,22 @@
+/** A real PCI function, and the kernel's door to it. */
+
+/**
+ * - `vfio`: bound to vfio-pci, behind an IOMMU or in no-IOMMU mode; MSI-X.
+ * - `uio`: bound to uio_pci_generic; INTx.
+ * - `sysfs`: bound to no driver; no interrupts, the driver polls.
+ */
+export type PciPath = 'vfio' | 'uio' | 'sysfs';
+
+export interface PciOptions {
+  /** Domain, bus, device and function as sysfs writes them: `0000:01:00.0`. */
+  readonly address: string;
+  /** Left out: the one whose driver the function has. */
+  readonly path?: PciPath | undefined;
+}
+
+const ADDRESS = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
+
+/** @throws RangeError. The address becomes part of paths. */
+export function checkAddress(address: string): void {
+  if (!ADDRESS.test(address)) throw new RangeError(`${JSON.stringify(address)} is not the address of a PCI function, such as 0000:01:00.0`);
+}
