@@ -9,6 +9,8 @@ import { createRequire } from 'node:module';
 export interface Shm {
   /** Creates an anonymous memory file of `bytes` (close-on-exec, sealing allowed). */
   memfdCreate(name: string, bytes: number): number;
+  /** Likewise, of huge pages (2 MiB), as many as hold `bytes`. ENOSPC or ENOMEM: so many are not free. Its mappings may be shorter than the file. */
+  hugeCreate(name: string, bytes: number): number;
   /** Adds seals (bits of {@link Seal}); fails with EPERM once sealed against sealing. */
   addSeals(fd: number, seals: number): void;
   getSeals(fd: number): number;

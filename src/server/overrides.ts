@@ -1,5 +1,6 @@
 /** What the command line says in place of the configuration. */
-import { PATHS, type PciPath } from '../hw/linux/drivers.js';
+import { PATHS } from '../hw/linux/drivers.js';
+import type { PciPath } from '../hw/linux/options.js';
 import { ConfigError } from './config/index.js';
 import type { BackingConfig, ConfigProblem, Configuration, DeviceConfig, ModelBackingConfig, ShareConfig } from './config/index.js';
 import type { World } from './worlds.js';

@@ -1,9 +1,9 @@
 /** The ways to a PCI function from a program, and the driver of the kernel that each needs. */
 import type { PciFunction } from './functions.js';
+import type { PciPath } from './options.js';
 
-/** `vfio`: interrupts, and an IOMMU where there is one. `uio`: one interrupt. `sysfs`: no driver, and no interrupt. */
-export const PATHS = ['vfio', 'uio', 'sysfs'] as const;
-export type PciPath = (typeof PATHS)[number];
+/** The best one first. */
+export const PATHS = ['vfio', 'uio', 'sysfs'] as const satisfies readonly PciPath[];
 
 /** Undefined: no driver may have it. */
 export const DRIVER_OF: Readonly<Record<PciPath, string | undefined>> = { vfio: 'vfio-pci', uio: 'uio_pci_generic', sysfs: undefined };

@@ -27,6 +27,7 @@ const bytes: Argument = { kind: 'bytes', good: new Uint8Array(16) };
 
 const calls: Record<keyof Shm, readonly Argument[]> = {
   memfdCreate: [{ kind: 'text', good: name }, whole(4096)],
+  hugeCreate: [{ kind: 'text', good: name }, whole(4096)],
   addSeals: [whole(file), whole(0)],
   getSeals: [whole(file)],
   map: [whole(file), whole(0), whole(4096), { kind: 'flag', good: true }],

@@ -1,6 +1,7 @@
 /** Taking a PCI function from its driver for programs, and giving it back. */
 import { parseAddress } from '../address.js';
-import { DRIVER_OF, isForPrograms, type PciPath } from '../drivers.js';
+import { DRIVER_OF, isForPrograms } from '../drivers.js';
+import type { PciPath } from '../options.js';
 import { readFunction } from '../functions.js';
 import type { Machine } from '../machine.js';
 import { FunctionError } from '../error.js';

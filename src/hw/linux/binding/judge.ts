@@ -1,7 +1,7 @@
 /** What speaks against binding a function, before anything is changed. */
 import { accessSync, constants } from 'node:fs';
 import { deviceClassOf } from '../classes.js';
-import type { PciPath } from '../drivers.js';
+import type { PciPath } from '../options.js';
 import { PCI_DEVICES, type PciFunction } from '../functions.js';
 import type { Machine } from '../machine.js';
 import { PciNames, hex } from '../names.js';

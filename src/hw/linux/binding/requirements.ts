@@ -1,5 +1,6 @@
 /** What each way to a function needs of this machine. */
-import { DRIVER_OF, MODULE_OF, PATHS, USER_DRIVERS, type PciPath } from '../drivers.js';
+import { DRIVER_OF, MODULE_OF, PATHS, USER_DRIVERS } from '../drivers.js';
+import type { PciPath } from '../options.js';
 import { listFunctions, type PciFunction } from '../functions.js';
 import type { Machine } from '../machine.js';
 

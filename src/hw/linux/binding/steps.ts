@@ -1,5 +1,6 @@
 /** Moving a function from one driver to another, in the manner of driverctl(8): an override says who may have it, then the kernel is asked to look again. */
-import { NO_DRIVER, type PciPath, DRIVER_OF } from '../drivers.js';
+import { NO_DRIVER, DRIVER_OF } from '../drivers.js';
+import type { PciPath } from '../options.js';
 import { PCI_DEVICES, readFunction, type PciFunction } from '../functions.js';
 import type { Machine } from '../machine.js';
 import { FunctionError } from '../error.js';

@@ -1,0 +1,13 @@
+/** Checks of a register access (R16), where the addon does not make them. */
+
+/** @throws RangeError unless [offset, offset + width) lies inside `bytes`, aligned to the width. */
+export function checkAccess(bytes: number, offset: number, width: number): void {
+  const allowed = Number.isSafeInteger(offset) && offset >= 0 && offset % width === 0 && width <= bytes && offset <= bytes - width;
+  if (!allowed) throw new RangeError(`an access of ${width} bytes at ${offset} does not lie inside ${bytes} bytes, aligned`);
+}
+
+/** @throws RangeError unless the value is an unsigned number of this width. */
+export function checkValue(value: number, width: 1 | 2 | 4): void {
+  const allowed = Number.isInteger(value) && value >= 0 && value < 2 ** (8 * width);
+  if (!allowed) throw new RangeError(`${value} is not an unsigned value of ${width} bytes`);
+}
