@@ -21,7 +21,8 @@ const DRIVERS: Readonly<Record<PciPath, string | undefined>> = { vfio: 'vfio-pci
  */
 export async function prepare({ address, path: forced }: PciOptions): Promise<PreparedBacking<PciHandle>> {
   checkAddress(address);
-  if (!functionExists(address)) throw new HardwareError('absent', `there is no PCI function ${address}: "ringwarden devices" lists those that are`);
+  if (!functionExists(address))
+    throw new HardwareError('absent', `there is no PCI function ${address}: "ringwarden status --devices" lists those that are`);
   const path = forced ?? pathOf(address, driverOf(address));
   checkDriver(address, path);
   const group = groupOf(address);
