@@ -6,7 +6,8 @@
 import { existsSync, readlinkSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { openPci, prepare, type PciPath } from '../../src/hw/linux/index.js';
-import { groupOf } from '../../src/hw/linux/sysfs.js';
+import { readFunction } from '../../src/hw/linux/functions.js';
+import { Machine } from '../../src/hw/linux/machine.js';
 import type { Backing } from '../../src/hw/backing.js';
 import type { BackingContractOptions } from '../contract/backing.js';
 import type { Shape } from '../contract/nvme-driver.js';
@@ -24,7 +25,7 @@ export const pciName = hasPci
   ? `the PCI function ${pciAddress}`
   : 'a PCI function (skipped: run "npm run test:guest", or name one to spare in RINGWARDEN_PCI)';
 
-export const pciHasIommu = hasPci && groupOf(pciAddress)?.isolates === true;
+export const pciHasIommu = hasPci && readFunction(new Machine(), pciAddress).iommuGroup?.noIommu === false;
 
 export const pciShape: Shape = {
   name: 'as it is',

@@ -10,9 +10,10 @@ import { FileConfigSpace } from './config-space.js';
 import { attempt, codeOf } from './errors.js';
 import { closeHandle, type PciHandle } from './handle.js';
 import { interruptsOf, type LinuxInterrupts } from './interrupts.js';
+import { PCI_DEVICES } from './functions.js';
+import { Machine } from './machine.js';
 import { LinuxMemory } from './memory.js';
 import { RegisterFile } from './register-file.js';
-import { driverOf } from './sysfs.js';
 import { VfioIrq } from './vfio-structures.js';
 
 /** What an event of the inner epoll is about, or else vector `data - FIRST_VECTOR`. */
@@ -203,7 +204,7 @@ export class LinuxBacking implements Backing {
   /** Where no driver has enabled the function, this does; the kernel refuses it while one has. */
   #enable(): void {
     if (this.#handle.enable === undefined) return;
-    const driver = driverOf(this.#handle.address);
+    const driver = new Machine().linkName(PCI_DEVICES, this.#handle.address, 'driver');
     if (driver !== undefined) throw new HardwareError('busy', `${this.#handle.address} is held by the driver ${driver}`);
     this.#writeEnable('1');
     this.#enabled = true;
