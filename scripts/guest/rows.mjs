@@ -1,7 +1,4 @@
 /** What the guest shows: one row each of the table that `npm run test:guest` prints. test/guest/guest.ts says what a row is. */
-import { DEVICES } from './devices.mjs';
-
-const { nvme } = DEVICES;
 
 /** The machines, in the order in which they are booted. */
 export const BOOTS = [
@@ -10,37 +7,25 @@ export const BOOTS = [
 ];
 
 const smoke = { path: '-', what: 'the guest is what the tests expect', seconds: 20, program: 'smoke.js' };
-
-/** The contract suites, by one way to the device. */
-const contracts = (path, way, driver) =>
-  [
-    ['the contract of backings', 'linux.test.ts'],
-    ['the contract of the NVMe driver', 'nvme-driver-linux.test.ts'],
-  ].map(([what, file]) => ({
-    path,
-    what,
-    seconds: 120,
-    bind: { [nvme]: driver },
-    env: { RINGWARDEN_PCI: nvme, RINGWARDEN_PCI_PATH: way, RINGWARDEN_PCI_NAMESPACES: '268435456/512' },
-    tests: `test/contract/${file}`,
-  }));
+const contracts = 'the contracts of backing and driver';
 
 const ROWS = {
   plain: [
     smoke,
     { path: '-', what: 'a controller leaves its slot and comes back', seconds: 60, program: 'hotplug.js' },
-    {
-      path: 'vfio no-IOMMU',
-      what: 'a C program with a queue of its own, 4 KiB reads',
-      seconds: 30,
-      bind: { [nvme]: 'vfio-pci' },
-      program: 'figures.js',
-    },
-    ...contracts('vfio no-IOMMU', 'vfio', 'vfio-pci'),
-    ...contracts('uio', 'uio', 'uio_pci_generic'),
-    ...contracts('sysfs', 'sysfs', null),
+    { path: 'vfio no-IOMMU', what: 'a C program with a queue of its own, 4 KiB reads', seconds: 30, program: 'figures.js' },
+    { path: 'sysfs', what: contracts, seconds: 200, tests: 'test/contract/linux-sysfs.test.ts', skips: 6 },
+    { path: 'uio', what: contracts, seconds: 200, tests: 'test/contract/linux-uio.test.ts', skips: 4 },
+    { path: 'vfio no-IOMMU', what: contracts, seconds: 200, tests: 'test/contract/linux-vfio.test.ts', skips: 3 },
+    { path: 'all', what: 'removal and re-plug (R24)', seconds: 120, tests: 'test/contract/linux-removal.test.ts' },
+    { path: '-', what: 'pins hold against holders of the file', seconds: 30, tests: 'test/unit/linux/memory.test.ts' },
+    { path: 'sysfs', what: 'pins hold against compaction and migration', seconds: 120, tests: 'test/contract/linux-pins.test.ts' },
   ],
-  iommu: [smoke, ...contracts('vfio', 'vfio', 'vfio-pci')],
+  iommu: [
+    smoke,
+    { path: 'vfio', what: contracts, seconds: 200, tests: 'test/contract/linux-vfio.test.ts', skips: 2 },
+    { path: 'vfio', what: 'removal and re-plug (R24)', seconds: 60, tests: 'test/contract/linux-removal.test.ts' },
+  ],
 };
 
 /** The rows of one boot whose path or words contain one of these; all, if there are none. */

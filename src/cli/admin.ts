@@ -1,7 +1,7 @@
 /** Commands that ask over the admin socket. */
 import { Command } from 'commander';
 import { formatSize } from '../server/text.js';
-import { adminGet, adminPost, adminSocketPath, adminText } from './admin-client.js';
+import { NoServerError, adminGet, adminPost, adminSocketPath, adminText, isAdminSocketNamed } from './admin-client.js';
 import { CliError } from './failure.js';
 import { tree } from './list.js';
 import { outputOption, withAdmin } from './options.js';
@@ -88,13 +88,33 @@ async function statusText({ server, devices, tenants, refusals, wipes }: Status)
   return parts.join('\n\n');
 }
 
+interface StatusOptions extends Options {
+  readonly devices?: boolean;
+}
+
+async function printMachine({ output }: StatusOptions): Promise<void> {
+  const [{ machineText, machineView }, { Machine }] = await Promise.all([import('./functions.js'), import('../hw/linux/machine.js')]);
+  const view = machineView(new Machine());
+  print(output === 'json' ? json({ server: null, ...view }) : await machineText(view));
+}
+
 export const statusCommand = (): Command =>
   withAdmin(new Command('status'))
-    .description('the server at a glance: devices, tenants, how well they are kept apart')
+    .description('the server at a glance: devices, tenants, how well they are kept apart; without a server, the PCI functions of this machine')
+    .option('--devices', 'the PCI functions of this machine: what they are bound to, and what uses them; no server is asked')
     .addOption(outputOption())
-    .action(async (options: Options) => {
-      const status = await adminGet<Status>(options, '/status');
-      print(options.output === 'json' ? json(status) : await statusText(status));
+    .addHelpText('after', '\nExamples:\n  ringwarden status\n  ringwarden status --devices -o json')
+    .action(async (options: StatusOptions) => {
+      if (options.devices === true) return printMachine(options);
+      let status: Status;
+      try {
+        status = await adminGet<Status>(options, '/status');
+      } catch (error) {
+        // The failure is told all the same: whoever asks about the server gets a status that says that there is none.
+        if (error instanceof NoServerError && !isAdminSocketNamed(options.adminSocket)) await printMachine(options);
+        throw error;
+      }
+      return print(options.output === 'json' ? json(status) : await statusText(status));
     });
 
 interface Stats {

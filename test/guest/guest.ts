@@ -9,16 +9,11 @@ interface RowFacts {
   readonly what: string;
   /** After which it has failed. */
   readonly seconds: number;
-  /** Added to the environment. */
-  readonly env?: Readonly<Record<string, string>>;
-  /** Before the row, this function is bound to this driver of the kernel, or to none. */
-  readonly bind?: Readonly<Record<string, string | null>>;
 }
 
-/** Compiled, as are those of {@link TestRow}; in the project's folder. */
 export interface ProgramRow extends RowFacts {
+  /** In test/guest, compiled; is run in the project's folder. */
   readonly program: string;
-  readonly args?: readonly string[];
 }
 
 export interface TestRow extends RowFacts {
@@ -41,5 +36,8 @@ export interface Guest {
     readonly slot: { readonly address: string; readonly port: string; readonly device: { readonly id: string; readonly [option: string]: string } };
   };
 }
+
+/** The file that a source is compiled to. */
+export const compiled = (source: string): string => source.replace(/\.ts$/, '.js');
 
 export const guest = JSON.parse(readFileSync(`${SHARE}/guest.json`, 'utf8')) as Guest;

@@ -1,9 +1,9 @@
-/** Vitest's side of the table: tells the machine of each row, which is a project with one file of tests, as it begins and ends. */
+/** Vitest's side of the table: tells the machine of each row, which is a file of tests, as it begins and ends. */
 import type { Reporter, TestModule } from 'vitest/node';
 import { tell } from './events.js';
-import { guest } from './guest.js';
+import { compiled, guest, type TestRow } from './guest.js';
 
-const indexOf = (module: TestModule): number => Number(module.project.name);
+const indexOf = (module: TestModule): number => guest.rows.findIndex((row) => 'tests' in row && compiled(row.tests) === module.relativeModuleId);
 
 export default class GuestReporter implements Reporter {
   #began = 0;
@@ -15,8 +15,7 @@ export default class GuestReporter implements Reporter {
 
   onTestModuleEnd(module: TestModule): void {
     const index = indexOf(module);
-    const row = guest.rows[index];
-    const skips = ('tests' in row ? row.skips : undefined) ?? 0;
+    const { skips = 0 } = guest.rows[index] as TestRow;
     const tests = [...module.children.allTests()];
     const [passed, failed, skipped] = (['passed', 'failed', 'skipped'] as const).map((state) =>
       tests.filter((test) => test.result().state === state),

@@ -4,12 +4,10 @@ import { join } from 'node:path';
 import { ended, tell } from './events.js';
 import { finish } from './finish.js';
 import { SHARE, guest, type ProgramRow } from './guest.js';
-import { bindTo } from './pci.js';
 
 const here = (name: string): string => join(import.meta.dirname, name);
 const VITEST = ['node_modules/vitest/vitest.mjs', 'run', '--config', here('vitest.config.js'), '--configLoader', 'native'];
 const REPORTERS = ['--reporter', 'verbose', '--reporter', here('reporter.js')];
-const env = { NO_COLOR: '1' };
 
 async function withLog<T>(name: string, work: (log: number) => Promise<T>): Promise<T> {
   const log = openSync(`${SHARE}/logs/${name}.log`, 'w');
@@ -24,14 +22,7 @@ async function withLog<T>(name: string, work: (log: number) => Promise<T>): Prom
 async function runProgram(index: number, row: ProgramRow): Promise<void> {
   tell({ index, state: 'begun' });
   const began = performance.now();
-  const failure = await withLog(`${index}`, async (log) => {
-    try {
-      for (const [address, driver] of Object.entries(row.bind ?? {})) bindTo(address, driver);
-      return await finish([here(row.program), ...(row.args ?? [])], { ...env, ...row.env }, log, row.seconds);
-    } catch (error) {
-      return String(error);
-    }
-  });
+  const failure = await withLog(`${index}`, (log) => finish([here(row.program)], log, row.seconds));
   const result = /^result: (.*)/m.exec(readFileSync(`${SHARE}/logs/${index}.log`, 'utf8'))?.[1] ?? '';
   tell({ index, state: 'ended', seconds: (performance.now() - began) / 1000, result, failure });
 }
@@ -41,7 +32,7 @@ async function runTests(): Promise<void> {
   const indices = [...guest.rows.keys()].filter((index) => 'tests' in guest.rows[index]);
   if (indices.length === 0) return;
   const seconds = indices.reduce((sum, index) => sum + guest.rows[index].seconds, 0);
-  const failure = await withLog('vitest', (log) => finish([...VITEST, ...REPORTERS], env, log, seconds));
+  const failure = await withLog('vitest', (log) => finish([...VITEST, ...REPORTERS], log, seconds));
   if (failure === undefined) return;
   const done = new Set(ended().map(({ index }) => index));
   for (const index of indices) if (!done.has(index)) tell({ index, state: 'ended', seconds: 0, failure: `Vitest: ${failure}` });
