@@ -62,8 +62,8 @@ export interface DeviceAddon {
   openUevents(): number;
   /** The next message: its length, 0 if it is not the kernel's or some were lost, -1 when there is none. */
   takeUevent(fd: number, into: Uint8Array): number;
-  /** The number of interrupts that a UIO device (opened non-blocking) has counted, modulo 2^32; -1 when there was none since it was last asked. */
-  takeUio(fd: number): number;
+  /** Whether a UIO device (opened non-blocking) had an interrupt since it was last asked. Fails with EIO when the device is gone. */
+  takeUio(fd: number): boolean;
 }
 
 let loaded: DeviceAddon | undefined;

@@ -26,7 +26,29 @@ const ROWS = [
     driver: 'vfio-pci',
     command: node('figures.mjs'),
   },
+  { boot: 'plain', path: 'sysfs', what: 'the contracts of backing and driver', seconds: 200, tests: 'test/contract/linux-sysfs.test.ts', skips: 6 },
+  { boot: 'plain', path: 'uio', what: 'the contracts of backing and driver', seconds: 200, tests: 'test/contract/linux-uio.test.ts', skips: 4 },
+  {
+    boot: 'plain',
+    path: 'vfio no-IOMMU',
+    what: 'the contracts of backing and driver',
+    seconds: 200,
+    tests: 'test/contract/linux-vfio.test.ts',
+    skips: 3,
+  },
+  { boot: 'plain', path: 'all', what: 'removal and re-plug (R24)', seconds: 120, tests: 'test/contract/linux-removal.test.ts' },
+  { boot: 'plain', path: '-', what: 'pins hold against holders of the file', seconds: 30, tests: 'test/unit/linux/memory.test.ts' },
+  { boot: 'plain', path: 'sysfs', what: 'pins hold against compaction and migration', seconds: 120, tests: 'test/contract/linux-pins.test.ts' },
   { boot: 'iommu', path: '-', what: 'the guest is what the tests expect', seconds: 20, command: node('smoke.mjs', '--iommu') },
+  {
+    boot: 'iommu',
+    path: 'vfio IOMMU',
+    what: 'the contracts of backing and driver',
+    seconds: 200,
+    tests: 'test/contract/linux-vfio.test.ts',
+    skips: 2,
+  },
+  { boot: 'iommu', path: 'vfio IOMMU', what: 'removal and re-plug (R24)', seconds: 60, tests: 'test/contract/linux-removal.test.ts' },
 ];
 
 /** The rows of one boot whose path or words contain one of these; all, if there are none. */

@@ -1,35 +1,68 @@
 /**
- * A real PCI function for tests, given by the environment: only a guest, or a machine with a controller to spare, has one. Everything on it is overwritten.
- *
- * - `RINGWARDEN_PCI`: its address, such as 0000:01:00.0; its driver is the one that the path needs.
- * - `RINGWARDEN_PCI_PATH`: `vfio`, `uio` or `sysfs`; left out: the one whose driver it has.
- * - `RINGWARDEN_PCI_NAMESPACES`: bytes and block size of each namespace, `67108864/512,33554432/4096`.
+ * A real PCI function for tests, which only a guest or a machine with a controller to spare has: in the guest it is QEMU's NVMe, elsewhere the one that
+ * `RINGWARDEN_PCI` names (0000:01:00.0), with one namespace of `RINGWARDEN_PCI_BYTES` in blocks of 512. It is taken from its driver, and everything on it is
+ * overwritten.
  */
+import { existsSync, readlinkSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { openPci, prepare, type PciPath } from '../../src/hw/linux/index.js';
-import { groupOf } from '../../src/hw/linux/sysfs.js';
+import { readFunction } from '../../src/hw/linux/functions.js';
+import { Machine } from '../../src/hw/linux/machine.js';
 import type { Backing } from '../../src/hw/backing.js';
+import type { BackingContractOptions } from '../contract/backing.js';
 import type { Shape } from '../contract/nvme-driver.js';
 
-const { RINGWARDEN_PCI, RINGWARDEN_PCI_PATH, RINGWARDEN_PCI_NAMESPACES = '67108864/512' } = process.env;
+const { RINGWARDEN_GUEST, RINGWARDEN_PCI, RINGWARDEN_PCI_BYTES } = process.env;
+const inGuest = RINGWARDEN_GUEST !== undefined;
+const MIB = 1_048_576;
 
-export const pciAddress = RINGWARDEN_PCI ?? '';
+/** QEMU's controller in the guest (test/guest/devices.mjs). */
+export const pciAddress = RINGWARDEN_PCI ?? (inGuest ? '0000:00:10.0' : '');
 export const hasPci = pciAddress !== '';
-export const pciPath = RINGWARDEN_PCI_PATH as PciPath | undefined;
 
-/** For the names of suites: says what to set where there is no function. */
-export const pciName = hasPci ? `PCI function ${pciAddress}` : 'a PCI function (skipped: name one to spare in RINGWARDEN_PCI)';
+/** For the names of suites: says what to do where there is no function. */
+export const pciName = hasPci
+  ? `the PCI function ${pciAddress}`
+  : 'a PCI function (skipped: run "npm run test:guest", or name one to spare in RINGWARDEN_PCI)';
 
-export const pciHasIommu = hasPci && groupOf(pciAddress)?.isolates === true;
+export const pciHasIommu = hasPci && readFunction(new Machine(), pciAddress).iommuGroup?.noIommu === false;
 
 export const pciShape: Shape = {
   name: 'as it is',
-  namespaces: RINGWARDEN_PCI_NAMESPACES.split(',').map((text) => {
-    const [bytes, blockBytes] = text.split('/').map(Number);
-    return { bytes, blockBytes: blockBytes === 4096 ? 4096 : 512 };
-  }),
+  namespaces: [{ bytes: RINGWARDEN_PCI_BYTES === undefined ? 256 * MIB : Number(RINGWARDEN_PCI_BYTES), blockBytes: 512 }],
 };
 
-export async function makePciWorld(): Promise<{ backing: Backing; end: () => Promise<void> }> {
-  const prepared = await prepare({ address: pciAddress, path: pciPath });
-  return { backing: openPci(prepared.handle), end: () => prepared.dispose() };
+const DRIVERS: Readonly<Record<PciPath, string | undefined>> = { vfio: 'vfio-pci', uio: 'uio_pci_generic', sysfs: undefined };
+
+/** Gives the function the driver that a path needs; its module is loaded. */
+export function bindFor(path: PciPath, address = pciAddress): void {
+  bindTo(DRIVERS[path], address);
+}
+
+export function bindTo(driver: string | undefined, address = pciAddress): void {
+  const folder = `/sys/bus/pci/devices/${address}`;
+  const driverOf = (): string | undefined => (existsSync(`${folder}/driver`) ? basename(readlinkSync(`${folder}/driver`)) : undefined);
+  if (driverOf() === driver) return;
+  // Neither an IOMMU nor remapping of interrupts is to be had from QEMU without KVM, or not both.
+  const unsafe = existsSync(`${folder}/iommu_group`)
+    ? 'vfio_iommu_type1/parameters/allow_unsafe_interrupts'
+    : 'vfio/parameters/enable_unsafe_noiommu_mode';
+  if (driver === 'vfio-pci') writeFileSync(`/sys/module/${unsafe}`, 'Y');
+  if (driverOf() !== undefined) writeFileSync(`${folder}/driver/unbind`, address);
+  writeFileSync(`${folder}/driver_override`, `${driver ?? ''}\n`);
+  if (driver !== undefined) writeFileSync('/sys/bus/pci/drivers_probe', address);
+  if (driverOf() !== driver) throw new Error(`${address} has the driver ${driverOf()}, not ${driver}`);
+}
+
+export function pciWorld(path: PciPath): () => Promise<{ backing: Backing; end: () => Promise<void> }> {
+  return async () => {
+    const prepared = await prepare({ address: pciAddress, path });
+    return { backing: openPci(prepared.handle), end: () => prepared.dispose() };
+  };
+}
+
+const INTERRUPTS = { vfio: 'messages', uio: 'line', sysfs: 'none' } as const;
+
+export function pciContract(path: PciPath): BackingContractOptions {
+  return { autonomous: true, interrupts: INTERRUPTS[path], confines: path === 'vfio' && pciHasIommu, timeout: 60_000 };
 }

@@ -10,9 +10,10 @@ import { FileConfigSpace } from './config-space.js';
 import { attempt, codeOf } from './errors.js';
 import { closeHandle, type PciHandle } from './handle.js';
 import { interruptsOf, type LinuxInterrupts } from './interrupts.js';
+import { PCI_DEVICES } from './functions.js';
+import { Machine } from './machine.js';
 import { LinuxMemory } from './memory.js';
 import { RegisterFile } from './register-file.js';
-import { driverOf } from './sysfs.js';
 import { VfioIrq } from './vfio-structures.js';
 
 /** What an event of the inner epoll is about, or else vector `data - FIRST_VECTOR`. */
@@ -90,6 +91,7 @@ export class LinuxBacking implements Backing {
     this.#checkPresent();
     try {
       this.#enable();
+      yield* this.#resetAlone();
       yield* this.config.write16(Header.command, Command.io | Command.memory | Command.intxDisable);
       const msix = yield* readMsix(
         this.config,
@@ -112,8 +114,10 @@ export class LinuxBacking implements Backing {
 
   *release(): Task<void> {
     this.interrupts.forget();
-    if (this.#lost === undefined && (this.#bars.length > 0 || this.#enabled)) yield* this.config.write16(Header.command, Command.intxDisable);
+    const wasClaimed = this.#bars.length > 0 || this.#enabled;
+    if (wasClaimed && this.#lost === undefined) yield* this.config.write16(Header.command, Command.intxDisable);
     this.#closeBars();
+    if (wasClaimed && this.#lost === undefined) yield* this.#resetAtClose();
     if (this.#enabled) {
       this.#enabled = false;
       attempt(() => this.#writeEnable('0'));
@@ -135,8 +139,28 @@ export class LinuxBacking implements Backing {
     this.#checkPresent();
     this.interrupts.forget();
     const command = yield* this.config.read16(Header.command);
+    yield* this.#awaitReset(deviceAddon().beginReset(reset.fd, reset.vfio));
+    yield* this.config.write16(Header.command, command | Command.intxDisable);
+    this.#suspect('it does not come back from its reset');
+    this.#checkPresent();
+  }
+
+  /** At open, so that nothing of an earlier holder leaks in, and at close, so that nothing leaks out (R21); where the function has a reset. */
+  *#resetAlone(): Task<void> {
+    if (this.#handle.reset !== undefined) yield* this.reset();
+  }
+
+  /** A function that does not take it is claimed by nobody before it does: it does no DMA any more. */
+  *#resetAtClose(): Task<void> {
+    try {
+      yield* this.#resetAlone();
+    } catch (error) {
+      if (!(error instanceof HardwareError)) throw error;
+    }
+  }
+
+  *#awaitReset(id: number): Task<void> {
     const addon = deviceAddon();
-    const id = addon.beginReset(reset.fd, reset.vfio);
     const deadline = this.#clock() + RESET_MS;
     try {
       while (!addon.resetEnded(id)) {
@@ -148,9 +172,6 @@ export class LinuxBacking implements Backing {
       this.#suspect('it does not come back from its reset');
       throw new HardwareError(this.#lost === undefined ? 'unsupported' : 'lost', `the reset failed: ${codeOf(error)}`);
     }
-    yield* this.config.write16(Header.command, command | Command.intxDisable);
-    this.#suspect('it does not come back from its reset');
-    this.#checkPresent();
   }
 
   poll(): number {
@@ -183,7 +204,7 @@ export class LinuxBacking implements Backing {
   /** Where no driver has enabled the function, this does; the kernel refuses it while one has. */
   #enable(): void {
     if (this.#handle.enable === undefined) return;
-    const driver = driverOf(this.#handle.address);
+    const driver = new Machine().linkName(PCI_DEVICES, this.#handle.address, 'driver');
     if (driver !== undefined) throw new HardwareError('busy', `${this.#handle.address} is held by the driver ${driver}`);
     this.#writeEnable('1');
     this.#enabled = true;

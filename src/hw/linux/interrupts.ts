@@ -135,8 +135,6 @@ abstract class LineInterrupts extends LinuxInterrupts {
 /** Through uio_pci_generic, which masks with the INTx-disable bit of the command register. */
 class UioInterrupts extends LineInterrupts {
   readonly #fd: number;
-  /** What the device had counted when it was last asked. */
-  #counted = 0;
 
   constructor(host: InterruptHost, fd: number) {
     super(1, host);
@@ -144,7 +142,7 @@ class UioInterrupts extends LineInterrupts {
   }
 
   protected connect(): void {
-    this.#counted = Math.max(0, deviceAddon().takeUio(this.#fd));
+    deviceAddon().takeUio(this.#fd); // what came before does not count
     this.host.watch(this.#fd, 0);
     this.host.setLine(true);
   }
@@ -155,11 +153,7 @@ class UioInterrupts extends LineInterrupts {
   }
 
   protected count(): number {
-    const now = deviceAddon().takeUio(this.#fd);
-    if (now < 0) return 0;
-    const count = (now - this.#counted) >>> 0;
-    this.#counted = now;
-    return count;
+    return deviceAddon().takeUio(this.#fd) ? 1 : 0; // the first one masked the line
   }
 
   protected unmask(): void {

@@ -13,10 +13,3 @@ export interface PciOptions {
   /** Left out: the one whose driver the function has. */
   readonly path?: PciPath | undefined;
 }
-
-const ADDRESS = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
-
-/** @throws RangeError. The address becomes part of paths. */
-export function checkAddress(address: string): void {
-  if (!ADDRESS.test(address)) throw new RangeError(`${JSON.stringify(address)} is not the address of a PCI function, such as 0000:01:00.0`);
-}

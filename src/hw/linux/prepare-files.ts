@@ -1,15 +1,15 @@
 /** A function through sysfs: its configuration space, its BARs, and where it is bound to uio_pci_generic its interrupt. */
-import { constants, fstatSync, readdirSync } from 'node:fs';
+import { constants, fstatSync } from 'node:fs';
 import { PAGE_BYTES } from '../../protocol/index.js';
 import { deviceAddon } from '../../native/device.js';
 import { shm } from '../../native/shm.js';
-import type { BarInfo } from '../backing.js';
 import { HardwareError } from '../task.js';
 import type { BarPlace } from './bars.js';
 import type { Descriptors } from './descriptors.js';
 import { pinError } from './errors.js';
 import type { InterruptSource, MemorySource, PciHandle } from './handle.js';
-import { functionFile, parseResources, textOf } from './sysfs.js';
+import { PCI_DEVICES, type PciFunction } from './functions.js';
+import { Machine } from './machine.js';
 
 const { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = constants;
 const ROOT = 'run the server as root, or with CAP_SYS_ADMIN';
@@ -17,16 +17,17 @@ const ROOT = 'run the server as root, or with CAP_SYS_ADMIN';
 /** What the ways of opening a function find out. */
 export type OpenedFunction = Pick<PciHandle, 'config' | 'bars' | 'interrupts' | 'memory' | 'enable' | 'reset' | 'device'>;
 
-export function openFiles(address: string, path: 'uio' | 'sysfs', descriptors: Descriptors): OpenedFunction {
-  const config = descriptors.open(functionFile(address, 'config'), O_RDWR, ROOT);
+export function openFiles({ address, bars: infos }: PciFunction, path: 'uio' | 'sysfs', descriptors: Descriptors): OpenedFunction {
+  const file = (name: string): string => new Machine().path(PCI_DEVICES, address, name);
+  const config = descriptors.open(file('config'), O_RDWR, ROOT);
   if (!shm().lock(config)) throw new HardwareError('busy', `another process has the function ${address}`);
-  const bars = barsOf(address).map((info): BarPlace => {
-    const fd = descriptors.open(functionFile(address, `resource${info.index}`), O_RDWR, ROOT);
+  const bars = infos.map((info): BarPlace => {
+    const fd = descriptors.open(file(`resource${info.index}`), O_RDWR, ROOT);
     return { info, fd, offset: 0, mappable: info.kind === 'memory' };
   });
   const interrupts: InterruptSource = path === 'uio' ? { kind: 'uio', fd: openUio(address, descriptors) } : { kind: 'none' };
-  const enable = path === 'uio' ? undefined : descriptors.open(functionFile(address, 'enable'), O_WRONLY, ROOT);
-  const reset = descriptors.openIfThere(functionFile(address, 'reset'), O_WRONLY);
+  const enable = path === 'uio' ? undefined : descriptors.open(file('enable'), O_WRONLY, ROOT);
+  const reset = descriptors.openIfThere(file('reset'), O_WRONLY);
   return {
     config: { fd: config, offset: 0, bytes: fstatSync(config).size },
     bars,
@@ -38,13 +39,8 @@ export function openFiles(address: string, path: 'uio' | 'sysfs', descriptors: D
   };
 }
 
-/** @throws HardwareError */
-export function barsOf(address: string): BarInfo[] {
-  return parseResources(textOf(address, 'resource') ?? '');
-}
-
 function openUio(address: string, descriptors: Descriptors): number {
-  const [name] = readdirSync(functionFile(address, 'uio'));
+  const [name] = new Machine().names(PCI_DEVICES, address, 'uio');
   if (name === undefined) throw new HardwareError('absent', `${address} has no UIO device: "modprobe uio_pci_generic"`);
   return descriptors.open(`/dev/${name}`, O_RDWR | O_NONBLOCK, ROOT);
 }

@@ -4,10 +4,10 @@ import { deviceAddon } from '../../native/device.js';
 import { HardwareError } from '../task.js';
 import type { BarPlace } from './bars.js';
 import type { Descriptors } from './descriptors.js';
-import { codeOf } from './errors.js';
+import { codeOf, syscallOf } from './errors.js';
 import type { InterruptSource } from './handle.js';
-import { barsOf, physicalMemory, type OpenedFunction } from './prepare-files.js';
-import type { IommuGroup } from './sysfs.js';
+import { physicalMemory, type OpenedFunction } from './prepare-files.js';
+import type { PciFunction } from './functions.js';
 import {
   STRUCTURE_BYTES,
   VfioDeviceFlag,
@@ -24,18 +24,21 @@ import {
 
 const MODULES = '"modprobe vfio-pci"; without an IOMMU also "echo 1 > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode" before it is bound';
 
-export function openVfio(address: string, group: IommuGroup | undefined, descriptors: Descriptors): OpenedFunction {
+const REMAPPING =
+  'this machine does not remap interrupts, so that a device could forge some; "echo Y > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts" accepts that';
+
+export function openVfio({ address, bars: infos, iommuGroup: group }: PciFunction, descriptors: Descriptors): OpenedFunction {
   if (group === undefined) throw new HardwareError('absent', `${address} is in no IOMMU group: ${MODULES}`);
   const addon = deviceAddon();
   const container = descriptors.open('/dev/vfio/vfio', constants.O_RDWR, MODULES);
-  const groupFd = descriptors.open(`/dev/vfio/${group.isolates ? '' : 'noiommu-'}${group.id}`, constants.O_RDWR, MODULES);
+  const groupFd = descriptors.open(`/dev/vfio/${group.noIommu ? 'noiommu-' : ''}${group.number}`, constants.O_RDWR, MODULES);
   const device = explained(address, () => {
-    addon.vfioAttachGroup(container, groupFd, group.isolates ? VfioIommu.type1v2 : VfioIommu.none);
+    addon.vfioAttachGroup(container, groupFd, group.noIommu ? VfioIommu.none : VfioIommu.type1v2);
     return descriptors.keep(addon.vfioOpenDevice(groupFd, address));
   });
   return explained(address, () => {
     const config = regionOf(device, VfioRegion.config);
-    const bars = barsOf(address).map((info): BarPlace => {
+    const bars = infos.map((info): BarPlace => {
       const region = regionOf(device, info.index);
       if (region.bytes < info.bytes) throw new HardwareError('exhausted', `the kernel does not give BAR ${info.index} away`);
       return { info, fd: device, offset: region.offset, mappable: region.mappable };
@@ -45,7 +48,7 @@ export function openVfio(address: string, group: IommuGroup | undefined, descrip
       config: { fd: device, offset: config.offset, bytes: config.bytes },
       bars,
       interrupts: interruptsOf(device),
-      memory: group.isolates ? { kind: 'iommu', container, ranges: rangesOf(container) } : physicalMemory(descriptors),
+      memory: group.noIommu ? physicalMemory(descriptors) : { kind: 'iommu', container, ranges: rangesOf(container) },
       enable: undefined,
       reset: (flags & VfioDeviceFlag.reset) === 0 ? undefined : { fd: device, vfio: true },
       device,
@@ -88,6 +91,7 @@ function explained<T>(address: string, step: () => T): T {
     if (error instanceof HardwareError) throw error;
     const code = codeOf(error);
     if (code === 'EBUSY') throw new HardwareError('busy', `the IOMMU group of ${address} is in use, or another device of it has another driver`);
+    if (code === 'EPERM' && syscallOf(error) === 'VFIO_SET_IOMMU') throw new HardwareError('absent', `VFIO refuses ${address}: ${REMAPPING}`);
     if (code === 'EPERM') throw new HardwareError('absent', `VFIO refuses ${address}: this process needs CAP_SYS_RAWIO`);
     throw new HardwareError('unsupported', `VFIO refuses ${address}: ${error instanceof Error ? error.message : code}`);
   }

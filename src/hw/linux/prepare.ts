@@ -3,39 +3,38 @@
  */
 import type { PreparedBacking } from '../backing.js';
 import { HardwareError } from '../task.js';
+import { parseAddress } from './address.js';
 import { Descriptors } from './descriptors.js';
+import { DRIVER_OF, pathOf } from './drivers.js';
+import { FunctionError } from './error.js';
+import { PCI_DEVICES, readFunction, type PciFunction } from './functions.js';
 import { closeHandle, type PciHandle } from './handle.js';
-import { checkAddress, type PciOptions, type PciPath } from './options.js';
+import { Machine } from './machine.js';
+import type { PciOptions, PciPath } from './options.js';
 import { openFiles } from './prepare-files.js';
 import { openVfio } from './prepare-vfio.js';
-import { driverOf, functionExists, groupOf, textOf, type IommuGroup } from './sysfs.js';
-
-/** The driver that a function has on each path. */
-const DRIVERS: Readonly<Record<PciPath, string | undefined>> = { vfio: 'vfio-pci', uio: 'uio_pci_generic', sysfs: undefined };
 
 /**
  * Opens everything that the engine needs of one function. The handle goes to one engine thread, which closes it; `dispose` does if there is none any more.
  *
- * @throws RangeError for an address that is none; HardwareError `absent` (no such function, driver, device file or privilege), `busy` (another driver or another
- * server holds it), `exhausted`, `unsupported`.
+ * @throws HardwareError `absent` (no such function, driver, device file or privilege), `busy` (another driver or another server holds it), `exhausted`,
+ * `unsupported`.
  */
-export async function prepare({ address, path: forced }: PciOptions): Promise<PreparedBacking<PciHandle>> {
-  checkAddress(address);
-  if (!functionExists(address))
-    throw new HardwareError('absent', `there is no PCI function ${address}: "ringwarden status --devices" lists those that are`);
-  const path = forced ?? pathOf(address, driverOf(address));
-  checkDriver(address, path);
-  const group = groupOf(address);
-  if (path !== 'vfio' && group !== undefined) checkUntranslated(address, group);
+export async function prepare(options: PciOptions): Promise<PreparedBacking<PciHandle>> {
+  const machine = new Machine();
+  const subject = readFunction(machine, parseAddress(options.address));
+  const path = checkedPath(subject, options.path);
+  if (path !== 'vfio') checkUntranslated(machine, subject);
+  checkAssigned(machine.text(PCI_DEVICES, subject.address, 'resource') ?? '');
   const descriptors = new Descriptors();
   try {
-    const opened = path === 'vfio' ? openVfio(address, group, descriptors) : openFiles(address, path, descriptors);
+    const opened = path === 'vfio' ? openVfio(subject, descriptors) : openFiles(subject, path, descriptors);
     const handle: PciHandle = {
       ...opened,
-      address,
+      address: subject.address,
       path,
       uevents: descriptors.uevents(),
-      description: describe(address, path, group, opened),
+      description: describe(machine, subject, path, opened),
       descriptors: descriptors.all,
       closed: new SharedArrayBuffer(4),
     };
@@ -46,43 +45,59 @@ export async function prepare({ address, path: forced }: PciOptions): Promise<Pr
   }
 }
 
-/** What the driver of the function lets us do. */
-function pathOf(address: string, driver: string | undefined): PciPath {
-  for (const path of ['vfio', 'uio', 'sysfs'] as const) if (DRIVERS[path] === driver) return path;
-  throw new HardwareError('busy', heldBy(address, driver));
+/** The path that is asked for, if the function has its driver; else the one whose driver it has. */
+function checkedPath(subject: PciFunction, forced: PciPath | undefined): PciPath {
+  const { address, driver } = subject;
+  const path = forced ?? pathOf(subject);
+  if (path !== undefined && DRIVER_OF[path] === driver) return path;
+  const bind = `ringwarden bind ${address}${forced === undefined ? '' : ` --to ${forced}`}`;
+  if (driver !== undefined) throw new FunctionError('busy', `${address} is held by the driver ${driver}`, bind);
+  throw new FunctionError('absent', `${address} is not bound to ${path === undefined ? 'any way that programs have to it' : DRIVER_OF[path]}`, bind);
 }
 
-function checkDriver(address: string, path: PciPath): void {
-  const [driver, wanted] = [driverOf(address), DRIVERS[path]];
-  if (driver === wanted) return;
-  if (driver !== undefined) throw new HardwareError('busy', heldBy(address, driver));
-  throw new HardwareError('absent', `${address} has no driver, and the path ${path} needs ${wanted}: "ringwarden bind ${address}" binds it`);
+/** Where VFIO has no part in it the bus has physical addresses. */
+function checkUntranslated(machine: Machine, { address, iommuGroup: group }: PciFunction): void {
+  if (group === undefined || group.noIommu || machine.text('sys/kernel/iommu_groups', String(group.number), 'type') === 'identity') return;
+  throw new FunctionError(
+    'unsupported',
+    `an IOMMU translates the addresses of ${address}, and only VFIO can program it`,
+    `ringwarden bind ${address} --to vfio`,
+  );
 }
 
-function heldBy(address: string, driver: string | undefined): string {
-  return `${address} is held by the driver ${driver}: "ringwarden bind ${address}" takes it from there`;
-}
+/** Flag of a resource that has no place on the bus (include/linux/ioport.h). */
+const UNSET = 0x2000_0000n;
 
-/** On these paths the bus has physical addresses. */
-function checkUntranslated(address: string, { isolates, type }: IommuGroup): void {
-  if (!isolates || type === 'identity') return;
-  throw new HardwareError('unsupported', `an IOMMU translates the addresses of ${address}, and only VFIO can program it: bind it to vfio-pci`);
+/** All BARs or none (R17). @throws HardwareError `exhausted` where the machine has given one no addresses. */
+export function checkAssigned(resources: string): void {
+  for (const [index, line] of resources.split('\n').entries()) {
+    const [start, end, flags] = line.split(' ').map((word) => BigInt(word === '' ? 0 : word));
+    const missing = flags !== undefined && ((flags & UNSET) !== 0n || (start === 0n && end !== 0n));
+    if (missing) throw new HardwareError('exhausted', `the machine has no addresses for resource ${index} of the function`);
+  }
 }
 
 /** For `status` (R33): what there is, and what there is not. */
 function describe(
-  address: string,
+  machine: Machine,
+  { address, iommuGroup, resets }: PciFunction,
   path: PciPath,
-  group: IommuGroup | undefined,
   { interrupts, memory, reset }: Pick<PciHandle, 'interrupts' | 'memory' | 'reset'>,
 ): string {
-  const door = path === 'sysfs' ? 'sysfs alone' : DRIVERS[path];
-  const wall =
-    memory.kind === 'iommu'
-      ? `behind IOMMU group ${group?.id}`
-      : `no IOMMU keeps its DMA from any memory${memory.pins ? '' : ', and pages cannot be pinned (DMA is copied)'}`;
+  const door = path === 'sysfs' ? 'sysfs alone' : DRIVER_OF[path];
   const kinds = ['INTx', 'MSI', 'MSI-X'];
   const fire = interrupts.kind === 'none' ? 'no interrupts (polled)' : interrupts.kind === 'uio' ? 'INTx' : kinds[interrupts.index];
-  const methods = textOf(address, 'reset_method');
-  return `PCI function ${address} through ${door}; ${wall}; ${fire}; ${reset === undefined ? 'no reset' : `reset by ${methods ?? 'the kernel'}`}`;
+  return [
+    `PCI function ${address} through ${door}`,
+    memory.kind === 'iommu' ? `behind IOMMU group ${iommuGroup?.number}${remapping(machine)}` : 'no IOMMU keeps its DMA from any memory',
+    ...(memory.kind === 'physical' && !memory.pins ? ['pages cannot be pinned (DMA is copied)'] : []),
+    fire,
+    reset === undefined ? 'no reset' : `reset by ${resets.join(', ') || 'what the kernel finds'}`,
+  ].join('; ');
+}
+
+/** VFIO takes a function on a machine that does not remap interrupts only when it is told to; then it is not known whether this one does. */
+function remapping(machine: Machine): string {
+  const unsafe = machine.text('sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts') === 'Y';
+  return unsafe ? ', but its interrupts may not be remapped (allow_unsafe_interrupts)' : '';
 }

@@ -49,9 +49,9 @@ Napi::Value TakeUio(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   int32_t count = 0;
   const ssize_t taken = read(Descriptor(info, 0), &count, sizeof count);
-  if (taken < 0 && errno == EAGAIN) return Napi::Number::New(env, -1);
+  if (taken < 0 && errno == EAGAIN) return Napi::Boolean::New(env, false);
   if (taken != static_cast<ssize_t>(sizeof count)) Fail(env, "read", taken < 0 ? errno : EIO);
-  return Napi::Number::New(env, static_cast<uint32_t>(count));
+  return Napi::Boolean::New(env, true);
 }
 
 }  // namespace

@@ -195,7 +195,8 @@ template <typename Width>
 Width Load(const Napi::CallbackInfo& info) {
   volatile Width* const at = At<Width>(info);
   if (at == nullptr) return static_cast<Width>(~Width{0});
-  const Width value = *at;
+  // By way of the stack, because QEMU's emulated processor leaves the device's other bits in its register, and takes them for zero.
+  volatile const Width value = *at;
   AfterRead();
   return value;
 }
