@@ -20,11 +20,14 @@ const ROWS = {
     { path: 'all', what: 'removal and re-plug (R24)', seconds: 120, tests: 'test/contract/linux-removal.test.ts' },
     { path: '-', what: 'pins hold against holders of the file', seconds: 30, tests: 'test/unit/linux/memory.test.ts' },
     { path: 'sysfs', what: 'pins hold against compaction and migration', seconds: 120, tests: 'test/contract/linux-pins.test.ts' },
+    { path: 'all', what: 'bind, serve, two tenants, unbind', seconds: 180, tests: 'test/guest/serve.test.ts' },
+    { path: 'vfio no-IOMMU', what: 'a minute of verified work, and what can happen in it', seconds: 240, tests: 'test/guest/minute.test.ts' },
   ],
   iommu: [
     smoke,
     { path: 'vfio', what: contracts, seconds: 200, tests: 'test/contract/linux-vfio.test.ts', skips: 2 },
     { path: 'vfio', what: 'removal and re-plug (R24)', seconds: 60, tests: 'test/contract/linux-removal.test.ts' },
+    { path: 'vfio', what: 'bind, serve, two tenants, unbind', seconds: 120, tests: 'test/guest/serve.test.ts' },
   ],
 };
 

@@ -14,13 +14,8 @@ function killGroup(pid: number): void {
  * Resolves to why the program of Node failed, or undefined. Whatever it started ends with it, unless that left its process group.
  * @param log descriptor for all of its output
  */
-export async function finish(
-  args: readonly string[],
-  env: Readonly<Record<string, string>>,
-  log: number,
-  seconds: number,
-): Promise<string | undefined> {
-  const child = spawn(process.execPath, args, { stdio: ['ignore', log, log], env: { ...process.env, ...env }, detached: true });
+export async function finish(args: readonly string[], log: number, seconds: number): Promise<string | undefined> {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', log, log], env: { ...process.env, NO_COLOR: '1' }, detached: true });
   const { pid } = child;
   if (pid === undefined) return String((await once(child, 'error'))[0]);
   let isLate = false;

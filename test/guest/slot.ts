@@ -17,6 +17,7 @@ const SLOT_CONTROL = 0x18;
 const ALL_OFF = 0x07c0;
 /** The port tells the kernel that the slot is empty. The kernel leaves this off where there is a button. */
 const TELLS_PRESENCE = 0x0008;
+const INTERRUPTS = 0x0020;
 /** The power indicator, and what it shows when the kernel has done with switching the slot on. */
 const POWER_INDICATOR = 0x0300;
 const SHINES = 0x0100;
@@ -56,7 +57,7 @@ export function pull(): void {
   withControl((config, control) => {
     const before = read16(config, control);
     // QEMU takes the device away when the slot's power goes off; the kernel is told when it is on again, and finds the slot empty.
-    write16(config, control, before | ALL_OFF);
+    write16(config, control, (before & ~INTERRUPTS) | ALL_OFF);
     write16(config, control, before | TELLS_PRESENCE);
   });
 }
