@@ -34,8 +34,9 @@ const ROWS = [
     what: 'the contracts of backing and driver',
     seconds: 200,
     tests: 'test/contract/linux-vfio.test.ts',
-    skips: 3,
+    skips: 7,
   },
+  { boot: 'plain', path: 'all', what: 'who gets a function (R18, R33)', seconds: 60, tests: 'test/contract/linux-claim.test.ts', skips: 1 },
   { boot: 'plain', path: 'all', what: 'removal and re-plug (R24)', seconds: 120, tests: 'test/contract/linux-removal.test.ts' },
   { boot: 'plain', path: '-', what: 'pins hold against holders of the file', seconds: 30, tests: 'test/unit/linux/memory.test.ts' },
   { boot: 'plain', path: 'sysfs', what: 'pins hold against compaction and migration', seconds: 120, tests: 'test/contract/linux-pins.test.ts' },
@@ -46,8 +47,9 @@ const ROWS = [
     what: 'the contracts of backing and driver',
     seconds: 200,
     tests: 'test/contract/linux-vfio.test.ts',
-    skips: 2,
+    skips: 5,
   },
+  { boot: 'iommu', path: 'vfio IOMMU', what: 'who gets a function (R18, R33)', seconds: 60, tests: 'test/contract/linux-claim.test.ts', skips: 1 },
   { boot: 'iommu', path: 'vfio IOMMU', what: 'removal and re-plug (R24)', seconds: 60, tests: 'test/contract/linux-removal.test.ts' },
 ];
 

@@ -8,7 +8,7 @@ import { Descriptors } from './descriptors.js';
 import { DRIVER_OF, pathOf } from './drivers.js';
 import { FunctionError } from './error.js';
 import { PCI_DEVICES, readFunction, type PciFunction } from './functions.js';
-import { closeHandle, type PciHandle } from './handle.js';
+import { abandonHandle, type PciHandle } from './handle.js';
 import { Machine } from './machine.js';
 import type { PciOptions, PciPath } from './options.js';
 import { openFiles } from './prepare-files.js';
@@ -38,7 +38,7 @@ export async function prepare(options: PciOptions): Promise<PreparedBacking<PciH
       descriptors: descriptors.all,
       closed: new SharedArrayBuffer(4),
     };
-    return { handle, ended: new Promise(() => {}), dispose: async () => closeHandle(handle) };
+    return { handle, ended: new Promise(() => {}), dispose: async () => abandonHandle(handle) };
   } catch (error) {
     descriptors.close();
     throw error;
