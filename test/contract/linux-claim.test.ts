@@ -1,7 +1,11 @@
 /** Who has a function, and who does not get it (R15, R17, R18, R33). */
-import { readdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { openPci, prepare, type PciPath } from '../../src/hw/linux/index.js';
+import { Command, Header } from '../../src/hw/pci/index.js';
 import { bindFor, bindTo, hasPci, pciAddress, pciHasIommu, pciName } from '../support/pci.js';
 import { finish } from '../support/raw-nvme.js';
 
@@ -67,7 +71,27 @@ describe.skipIf(!hasPci)(`claims of ${pciName}`, { timeout: 60_000 }, () => {
     }
   });
 
-  test('a function is stopped when the main thread gives it up for an engine that is gone', async () => {
+  test.each(PATHS)('%s: a server that is killed leaves the function stopped', async (path) => {
+    bindFor(path);
+    const index = new URL('../../src/hw/linux/index.js', import.meta.url).href;
+    const program = `
+      const { openPci, prepare } = await import(${JSON.stringify(index)});
+      const backing = openPci((await prepare({ address: '${pciAddress}', path: '${path}' })).handle);
+      for (const task = backing.claim(); task.next().done !== true; );
+      console.log('claimed');
+      setInterval(() => {}, 1000);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const busMaster = (): boolean =>
+      (readFileSync(`/sys/bus/pci/devices/${pciAddress}/config`).readUInt16LE(Header.command) & Command.busMaster) !== 0;
+    await once(child.stdout, 'data');
+    expect(busMaster()).toBe(true);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    for (let turn = 0; turn < 200 && busMaster(); turn++) await delay(10);
+    expect(busMaster()).toBe(false);
+  });
+
+  test.runIf(!pciHasIommu)('a function is stopped when the main thread gives it up for an engine that is gone', async () => {
     const path = PATHS[0];
     bindFor(path);
     const prepared = await prepare({ address: pciAddress, path });
@@ -76,7 +100,7 @@ describe.skipIf(!hasPci)(`claims of ${pciName}`, { timeout: 60_000 }, () => {
     await prepared.dispose();
     const again = await prepare({ address: pciAddress, path });
     const other = openPci(again.handle);
-    expect((await finish(other, other.config.read16(4))) & 4).toBe(0);
+    expect((await finish(other, other.config.read16(Header.command))) & Command.busMaster).toBe(0);
     other.dispose();
     await again.dispose();
   });

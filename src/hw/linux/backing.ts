@@ -247,7 +247,9 @@ export class LinuxBacking implements Backing {
   /** The kernel says that a device has gone: this one? What it says is a hint, and the device itself is asked. */
   #takeUevents(): void {
     const addon = deviceAddon();
-    for (let bytes = addon.takeUevent(this.#handle.uevents, this.#uevent); bytes >= 0; bytes = addon.takeUevent(this.#handle.uevents, this.#uevent)) {
+    while (this.#lost === undefined) {
+      const bytes = addon.takeUevent(this.#handle.uevents, this.#uevent);
+      if (bytes < 0) return;
       const text = Buffer.from(this.#uevent.buffer, 0, bytes).toString('latin1');
       const lostSome = bytes === 0;
       if (lostSome || (text.startsWith('remove@') && text.includes(this.#handle.address))) this.#suspect('the kernel has removed it');

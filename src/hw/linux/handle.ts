@@ -1,5 +1,6 @@
 /** What an engine thread needs to take over a function that the main thread opened. */
 import { readSync, writeSync } from 'node:fs';
+import { deviceAddon } from '../../native/device.js';
 import { shm } from '../../native/shm.js';
 import { Command, Header, NO_DEVICE } from '../pci/index.js';
 import { attempt } from './errors.js';
@@ -64,7 +65,8 @@ export function abandonHandle(handle: PciHandle): void {
 }
 
 /** Closes what was opened, last first, once, whichever thread comes first. */
-export function closeHandle({ descriptors, closed }: PciHandle): void {
+export function closeHandle({ descriptors, closed, config }: PciHandle): void {
   if (Atomics.exchange(new Int32Array(closed), 0, 1) === 1) return;
+  attempt(() => deviceAddon().leaveAtEnd(config.fd));
   for (const fd of descriptors.toReversed()) attempt(() => shm().close(fd));
 }

@@ -1,6 +1,7 @@
 /**
  * Opening a PCI function, on the main thread, while the process still has its privileges: the engine needs none, for what it works with are descriptors.
  */
+import { deviceAddon } from '../../native/device.js';
 import type { PreparedBacking } from '../backing.js';
 import { HardwareError } from '../task.js';
 import { parseAddress } from './address.js';
@@ -29,6 +30,7 @@ export async function prepare(options: PciOptions): Promise<PreparedBacking<PciH
   const descriptors = new Descriptors();
   try {
     const opened = path === 'vfio' ? openVfio(subject, descriptors) : openFiles(subject, path, descriptors);
+    deviceAddon().stopAtEnd(opened.config.fd, opened.config.offset);
     const handle: PciHandle = {
       ...opened,
       address: subject.address,
