@@ -56,7 +56,7 @@ export async function pressButton(): Promise<void> {
 export function pull(): void {
   withControl((config, control) => {
     const before = read16(config, control);
-    // QEMU takes the device away when the slot's power goes off; the kernel is told when it is on again, and finds the slot empty.
+    // QEMU takes the device away when the slot's power goes off. The kernel is told when it is on again, and not before: it leaves alone what has no power.
     write16(config, control, (before & ~INTERRUPTS) | ALL_OFF);
     write16(config, control, before | TELLS_PRESENCE);
   });
