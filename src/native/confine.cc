@@ -152,12 +152,19 @@ constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
 constexpr uint32_t kArchitecture = 0;
 #endif
 
-// New programs and processes; other processes' memory and descriptors; mounts and name spaces; the kernel itself; other users.
-constexpr int kForbidden[] = {
-    SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp, SYS_migrate_pages, SYS_move_pages,
+// New programs.
+constexpr int kPrograms[] = {
+    SYS_execve,
+    SYS_execveat,
 #ifdef SYS_fork
-    SYS_fork, SYS_vfork,
+    SYS_fork,
+    SYS_vfork,
 #endif
+};
+
+// Other processes' memory and descriptors; mounts and name spaces; the kernel itself; other users.
+constexpr int kForbidden[] = {
+    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp, SYS_migrate_pages, SYS_move_pages,
 #ifdef SYS_pidfd_getfd
     SYS_pidfd_getfd,
 #endif
@@ -188,7 +195,13 @@ constexpr uint32_t kDenied = SECCOMP_RET_ERRNO | EPERM;
 // Low half of an argument; all that are looked at are 32 bits wide for the kernel.
 constexpr size_t ArgumentAt(int index) { return offsetof(seccomp_data, args) + 8 * static_cast<size_t>(index); }
 
-std::vector<sock_filter> Filter(bool withRings) {
+// What a server goes on needing: of its devices some are models that it starts as programs, or functions of the machine that may come back.
+struct Needs {
+  bool programs;
+  bool functions;
+};
+
+std::vector<sock_filter> Filter(const Needs& needs) {
   std::vector<sock_filter> filter = {
       Load(offsetof(seccomp_data, arch)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0),
@@ -207,25 +220,30 @@ std::vector<sock_filter> Filter(bool withRings) {
   for (const int call : kForbidden) deny(call, kDenied);
 #ifdef SYS_io_uring_setup
   // What a ring is told to do passes by every filter.
-  if (!withRings) deny(SYS_io_uring_setup, kDenied);
+  if (!needs.functions) deny(SYS_io_uring_setup, kDenied);
 #endif
+  if (!needs.programs) {
+    for (const int call : kPrograms) deny(call, kDenied);
 #ifdef SYS_clone3
-  // Its flags are in memory, where no filter sees them: the C library then uses clone.
-  deny(SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
+    // Its flags are in memory, where no filter sees them: the C library then uses clone.
+    deny(SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
 #endif
-  // Threads, and no processes.
+    // Threads, and no processes.
+    filter.insert(filter.end(), {
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
+        Load(ArgumentAt(0)),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),
+        Answer(SECCOMP_RET_ALLOW),
+        Answer(kDenied),
+    });
+  }
+  // Sockets of this machine alone; the kernel tells of functions that go and come on a netlink socket.
+  const uint32_t second = needs.functions ? AF_NETLINK : AF_UNIX;
   filter.insert(filter.end(), {
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5),
       Load(ArgumentAt(0)),
-      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),
-      Answer(SECCOMP_RET_ALLOW),
-      Answer(kDenied),
-  });
-  // Sockets of this machine alone.
-  filter.insert(filter.end(), {
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 4),
-      Load(ArgumentAt(0)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 0, 1),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, second, 0, 1),
       Answer(SECCOMP_RET_ALLOW),
       Answer(kDenied),
       Answer(SECCOMP_RET_ALLOW),
@@ -233,9 +251,9 @@ std::vector<sock_filter> Filter(bool withRings) {
   return filter;
 }
 
-bool InstallFilter(bool withRings) {
+bool InstallFilter(const Needs& needs) {
   if (kArchitecture == 0) return false;
-  std::vector<sock_filter> filter = Filter(withRings);
+  std::vector<sock_filter> filter = Filter(needs);
   const sock_fprog program = {static_cast<unsigned short>(filter.size()), filter.data()};
   return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) == 0;
 }
@@ -243,10 +261,10 @@ bool InstallFilter(bool withRings) {
 Napi::Value Confine(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const uint64_t keep = static_cast<uint64_t>(Whole(info, 0, "capabilities", 0, kMostExact));
-  const bool withRings = Flag(info, 1, "rings");
+  const Needs needs = {Flag(info, 1, "programs"), Flag(info, 2, "functions")};
   DropEverywhere(keep);
   if (failures.load() != 0) Fail(env, "capset", EPERM);
-  const bool filter = InstallFilter(withRings);
+  const bool filter = InstallFilter(needs);
   Napi::Object result = Napi::Object::New(env);
   result.Set("unreached", Napi::Number::New(env, CountUnconfined()));
   result.Set("filter", Napi::Boolean::New(env, filter));

@@ -1,15 +1,11 @@
 /** What the server's process may still do to the machine: given up once everything is open, and told to the administrator as the kernel sees it. */
 import { readFileSync, readdirSync } from 'node:fs';
-import { pathOf } from '../hw/linux/drivers.js';
 import { readFunction } from '../hw/linux/functions.js';
 import { Machine } from '../hw/linux/machine.js';
+import { Capability, capabilitiesFor, type CapabilityName } from '../hw/linux/privilege.js';
 import { shm } from '../native/shm.js';
-import type { Configuration, PciBackingConfig } from './config/index.js';
+import type { Configuration } from './config/index.js';
 import type { Log } from './log.js';
-
-/** Numbers of capabilities (linux/capability.h), of those that a server may keep. */
-const Capability = { CAP_IPC_LOCK: 14, CAP_SYS_PTRACE: 19, CAP_SYS_ADMIN: 21 } as const;
-type CapabilityName = keyof typeof Capability;
 
 /** What the kernel's settings allow the process, over all its threads. */
 export interface Privileges {
@@ -23,22 +19,17 @@ export interface Privileges {
   readonly unreached: number;
 }
 
-/** `sysfs`: the kernel asks for CAP_SYS_ADMIN when a function is enabled, at the first lease. What the other paths need is open by now. */
-function neededFor(backing: PciBackingConfig, machine: Machine): CapabilityName[] {
-  const path = backing.path ?? pathOf(readFunction(machine, backing.address));
-  // Pinned pages count against RLIMIT_MEMLOCK without it.
-  return path === 'sysfs' ? ['CAP_IPC_LOCK', 'CAP_SYS_ADMIN'] : ['CAP_IPC_LOCK'];
-}
-
 /**
  * Gives up what a running server does not need, on all threads and for good. CAP_SYS_PTRACE stays where the process has it: `ringwarden mappings` reads the mappings of
- * other users' processes with it, and the system calls that change another process are forbidden all the same.
+ * other users' processes with it, and the system calls that change another process are forbidden all the same. A function that is pulled out and put in again is opened
+ * again, which takes what it took the first time.
  */
 export function giveUpPrivileges({ devices }: Configuration, log: Log, machine = new Machine()): void {
   const functions = devices.flatMap(({ backing }) => (backing.kind === 'pci' ? [backing] : []));
-  const names = new Set<CapabilityName>(['CAP_SYS_PTRACE', ...functions.flatMap((backing) => neededFor(backing, machine))]);
+  const names = new Set<CapabilityName>(['CAP_SYS_PTRACE', ...functions.flatMap(({ address }) => capabilitiesFor(readFunction(machine, address)))]);
   const bits = [...names].reduce((sum, name) => sum + 2 ** Capability[name], 0);
-  const { filter } = shm().confine(bits, functions.length > 0);
+  const startsPrograms = devices.some(({ backing }) => backing.kind === 'qemu');
+  const { filter } = shm().confine(bits, startsPrograms, functions.length > 0);
   if (!filter) log.warn('the kernel does not filter system calls: this process may start programs and change the machine, as far as its user may');
 }
 

@@ -10,8 +10,8 @@ const CAP_SYS_PTRACE = 2 ** 19;
 /** Set and reached by no signal: what Node's thread that waits for SIGUSR1 keeps. */
 const NODES_OWN = 1;
 
-/** Runs `work` after `confine(bits, rings)`, with a worker that began before; returns what it returns. */
-async function confined(work: string, bits = 0, rings = false): Promise<unknown> {
+/** Runs `work` after `confine(bits, programs, functions)`, with a worker that began before; returns what it returns. */
+async function confined(work: string, bits = 0, programs = false, functions = false): Promise<unknown> {
   const script = `
     const { readdirSync, readFileSync, promises } = require('node:fs');
     const { Worker } = require('node:worker_threads');
@@ -20,7 +20,7 @@ async function confined(work: string, bits = 0, rings = false): Promise<unknown>
       await promises.readFile('/proc/self/status'); // begins the threads of libuv's pool
       const before = new Worker('setInterval(() => {}, 1000)', { eval: true });
       await new Promise((resolve) => before.once('online', resolve));
-      const result = shm.confine(${bits}, ${rings});
+      const result = shm.confine(${bits}, ${programs}, ${functions});
       const code = (attempt) => { try { attempt(); return 'worked'; } catch (error) { return error.code; } };
       console.log(JSON.stringify(await (async () => { ${work} })()));
       process.exit();
@@ -96,8 +96,13 @@ describe('confine', () => {
     expect(await confined(work)).toEqual({ served: 'served', memory: 4096, code: 'worked' });
   });
 
+  it('lets a server start programs that needs them, and these are confined as well', async () => {
+    const work = `return require('node:child_process').spawnSync('grep', ['-E', '^(CapPrm|NoNewPrivs|Seccomp):', '/proc/self/status']).stdout.toString();`;
+    expect(await confined(work, 0, true)).toMatch(/^CapPrm:\s+0{16}\nNoNewPrivs:\s+1\nSeccomp:\s+2\n$/);
+  });
+
   it('can be repeated, and only takes away', async () => {
-    const work = `shm.confine(${CAP_SYS_PTRACE}, true); return /CapPrm:\\s*(\\S+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1];`;
+    const work = `shm.confine(${CAP_SYS_PTRACE}, true, true); return /CapPrm:\\s*(\\S+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1];`;
     expect(await confined(work)).toBe('0000000000000000');
   });
 });
