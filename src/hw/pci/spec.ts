@@ -26,7 +26,7 @@ export const Header = {
 export const CONFIG_BYTES = 256;
 export const EXTENDED_CONFIG_BYTES = 4096;
 export const BAR_COUNT = 6;
-/** Multi-function bit and layout of the header type byte. @spec */
+/** Multi-function bit and layout of the header type byte. */
 export const HEADER_TYPE_MASK = 0x7f;
 /** A vendor id that nobody has: no function answers. */
 export const NO_DEVICE = 0xffff;
@@ -47,7 +47,7 @@ export const StatusBit = {
 export const BarBit = { io: 0x1, type64: 0x4, typeMask: 0x6, prefetchable: 0x8 } as const;
 export const BAR_MEMORY_MASK = 0xffff_fff0;
 export const BAR_IO_MASK = 0xffff_fffc;
-/** Bit 0 of the expansion ROM register. @spec */
+/** Bit 0 of the expansion ROM register. */
 export const ROM_ENABLE = 0x1;
 /** Address bits of the expansion ROM register: a ROM has at least 2 KiB. */
 export const ROM_ADDRESS_MASK = 0xffff_f800;
