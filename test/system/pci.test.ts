@@ -53,3 +53,38 @@ describe.for(WAYS)('on %s (%s), over %s', { timeout: 60_000 }, ([, kind, transpo
     expect(await server.stop()).toEqual(ORDERLY);
   });
 });
+
+test('ringwarden show --pci tells what a tenant may see, as text and as JSON', async () => {
+  const space = workspace();
+  writeFileSync(space.path('rom.bin'), romImage(2048));
+  const server = await Server.start(space, configuration({ devices: [device({ rom: space.path('rom.bin') })] }));
+  const show = (...args: string[]) =>
+    space.ringwarden(['show', 'nvme0', '--pci', '--tenant', 'alice', '--socket', server.ready.socket ?? '', ...args]);
+  const shown = await show();
+  expect(shown.stderr).toBe('');
+  expect(shown.stdout.trimEnd().split('\n')).toEqual([
+    'device    : nvme0',
+    'function  : 5257:4e56, revision 01',
+    'class     : 010802 (NVMe controller)',
+    'subsystem : 5257:0001',
+    '',
+    'BAR0 : memory, 16 KiB, 64-bit, not prefetchable, readable: CAP VS CSTS',
+    'BAR4 : memory, 8 KiB, 64-bit, not prefetchable, not readable',
+    'ROM  : rom, 2 KiB',
+    '',
+    '[40] : power management',
+    '[50] : PCI Express, version 2: link 8 GT/s, 4 lanes',
+    '[90] : MSI-X: 33 vectors, table in BAR4 at 0x0, pending bits in BAR4 at 0x1000',
+    '',
+    'CAP  : 0x0a0103ff (BAR0 at 0x0)',
+    'CAP  : 0x00000020 (BAR0 at 0x4)',
+    'VS   : 0x00010400 (BAR0 at 0x8)',
+    'CSTS : 0x00000001 (BAR0 at 0x1c)',
+  ]);
+  expect(JSON.parse((await show('-o', 'json')).stdout)).toMatchObject({
+    vendor: 0x5257,
+    class: 0x01_08_02,
+    regions: [{ name: 'BAR0' }, {}, { name: 'ROM' }],
+  });
+  expect(await server.stop()).toEqual(ORDERLY);
+});
