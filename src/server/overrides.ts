@@ -10,8 +10,8 @@ export interface Overrides {
 
 function inWorld(kind: BackingKind, backing: BackingConfig): BackingConfig {
   if (backing.kind === kind) return backing;
-  const { namespaces, maxTransferBytes, queuePairs, vectors, serial } = backing;
-  const common = { namespaces, maxTransferBytes, queuePairs, vectors, serial };
+  const { namespaces, maxTransferBytes, queuePairs, vectors, serial, rom } = backing;
+  const common = { namespaces, maxTransferBytes, queuePairs, vectors, serial, rom };
   return kind === 'qemu'
     ? { ...common, kind, binary: undefined }
     : { ...common, kind, mode: 'stepped', queueEntries: DEFAULT_QUEUE_ENTRIES, doorbellStride: 0 };

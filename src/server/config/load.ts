@@ -108,6 +108,7 @@ function resolveDevice(device: ParsedDevice, folder: string): DeviceConfig {
     queuePairs: backing.queuePairs,
     vectors: backing.vectors,
     serial: backing.serial,
+    rom: backing.rom === undefined ? undefined : resolve(folder, backing.rom),
   };
   const resolved: BackingConfig =
     backing.kind === 'emulated'
