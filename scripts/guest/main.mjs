@@ -45,6 +45,17 @@ let failures = 0;
 const tail = (file) =>
   existsSync(file) ? readFileSync(file, 'utf8').replaceAll('\r', '').trimEnd().split('\n').slice(-TAIL_LINES).join('\n') : '(nothing)';
 
+/** Requirements that need a real function: each has a test here whose name has its number (docs/requirements.md). */
+const REQUIREMENTS = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 31, 32, 33, 38, 39].map((number) => `R${number}`);
+const shown = new Set();
+
+function checkRequirements() {
+  const missing = REQUIREMENTS.filter((id) => !shown.has(id));
+  if (missing.length > 0) failures++;
+  const result = missing.length === 0 ? `passed ${REQUIREMENTS.length} requirements` : `FAILED: no test passed for ${missing.join(', ')}`;
+  table.push(['both', '-', 'each requirement on real functions has a test', result, '']);
+}
+
 /** Boots one machine and runs its rows. */
 async function runBoot(kernel, folder, { name, hasIommu }) {
   const rows = rowsOf(name, options.only);
@@ -59,6 +70,7 @@ async function runBoot(kernel, folder, { name, hasIommu }) {
     if (state === 'begun') return say(`${name}: ${path}: ${what} ...`);
     say(`${name}: ${path}: ${what}: ${failure === undefined ? 'passed' : `FAILED: ${failure}`}, ${seconds.toFixed(1)} s`);
     ended.set(index, outcome);
+    for (const [id] of (outcome.titles ?? []).join().matchAll(/\bR\d\d\b/g)) shown.add(id);
   };
   say(`${name}: booting ...`);
   const deadline = BOOT_SECONDS + rows.reduce((sum, { seconds }) => sum + seconds, 0);
@@ -88,6 +100,7 @@ async function main() {
   await step('compiling the tests', compileTests);
   const folder = mkdtempSync(join(tmpdir(), 'ringwarden-guest-'));
   for (const machine of BOOTS) await runBoot(kernel, folder, machine);
+  if (options.only === undefined) checkRequirements();
   console.log(table.toString());
   if (failures > 0 || options.keep) say(`consoles and output: ${folder}`);
   else rmSync(folder, { recursive: true });

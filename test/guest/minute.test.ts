@@ -5,10 +5,10 @@
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { eventually, workspace, type Workspace } from '../support/processes.js';
+import { eventually, workspace } from '../support/processes.js';
 import { Server } from '../support/server.js';
 import { guest } from './guest.js';
-import { pciConfiguration } from './pci-configuration.js';
+import { KEEP, bindAsTold, pciConfiguration } from './pci-server.js';
 import { plug, pull, untilGone } from './slot.js';
 import { Survivor } from './survivor.js';
 
@@ -16,15 +16,10 @@ const PHASE_MS = 12_000;
 const VICTIM = fileURLToPath(new URL('../system/programs/victim.mjs', import.meta.url));
 const { address } = guest.devices.slot;
 
-async function bind(space: Workspace): Promise<void> {
-  const { status, stderr } = await space.ringwarden(['bind', address, '--to', 'vfio']);
-  expect(status, stderr).toBe(0);
-}
-
 test('two tenants work for a minute, through a SIGKILL, a reset, a removal and a re-plug (R21, R24)', { timeout: 240_000 }, async () => {
   const space = workspace();
-  await bind(space);
-  const server = await Server.start(space, pciConfiguration(address, 'vfio'), { args: ['--unknown-data', 'keep'] });
+  await bindAsTold(space, address, 'vfio');
+  const server = await Server.start(space, pciConfiguration(address, 'vfio'), KEEP);
   const [alice, bob] = [new Survivor(await server.connect('alice'), 1), new Survivor(await server.connect('bob', { transport: 'shm' }), 2)];
   await Promise.all([alice.begin(), bob.begin()]);
   const before = server.holdings();
@@ -47,7 +42,7 @@ test('two tenants work for a minute, through a SIGKILL, a reset, a removal and a
     (async () => {
       await untilGone();
       await plug();
-      await bind(space);
+      await bindAsTold(space, address, 'vfio');
     })(),
   ]);
   await sleep(PHASE_MS);

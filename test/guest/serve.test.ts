@@ -2,11 +2,12 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { bindTo } from '../support/pci.js';
 import { workspace } from '../support/processes.js';
 import { Server } from '../support/server.js';
 import { Workload } from '../support/workload.js';
 import { guest } from './guest.js';
-import { pciConfiguration } from './pci-configuration.js';
+import { KEEP, bindAsTold, pciConfiguration } from './pci-server.js';
 
 const WORK_MS = 3_000;
 const ways = guest.hasIommu ? (['vfio'] as const) : (['vfio', 'uio', 'sysfs'] as const);
@@ -16,10 +17,9 @@ const isBound = (driver: string): boolean => existsSync(`/sys/bus/pci/drivers/${
 describe.each(ways)('a function shared through %s', { timeout: 120_000 }, (way) => {
   test('is taken from its driver, serves two tenants, and goes back', async () => {
     const space = workspace();
-    expect(await space.ringwarden(['unbind', nvme])).toMatchObject({ status: expect.any(Number) as number });
-    const bound = await space.ringwarden(['bind', nvme, '--to', way]);
-    expect(bound, bound.stderr).toMatchObject({ status: 0 });
-    const server = await Server.start(space, pciConfiguration(nvme, way), { args: ['--unknown-data', 'keep'] });
+    bindTo('nvme', nvme);
+    await bindAsTold(space, nvme, way);
+    const server = await Server.start(space, pciConfiguration(nvme, way), KEEP);
     const [alice, bob] = [await server.connect('alice', { transport: 'shm' }), await server.connect('bob')];
     const work = [alice, bob].map(async (client, index) => {
       const lease = await client.openDevice('nvme0');
