@@ -1,15 +1,16 @@
 /**
- * The tests of the native code once more, with the addon built for AddressSanitizer and UndefinedBehaviorSanitizer: what they find ends the process that they
+ * The tests of the native code once more, with the addons built for AddressSanitizer and UndefinedBehaviorSanitizer: what they find ends the process that they
  * find it in, and so the test. With RINGWARDEN_FULL=1 also the tests of rings and event descriptors that a client attacks.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ROOT, workspace, type Workspace } from '../support/processes.js';
 
 const FULL = process.env['RINGWARDEN_FULL'] === '1';
 const TIMEOUT_MS = 600_000;
+const ADDONS = ['shm.node', 'device.node'];
 const NATIVE = 'test/unit/native';
 const ATTACKED = ['test/unit/engine/shared-rings.test.ts', 'test/unit/engine/vector-descriptor.test.ts'];
 /** Asks about the build in its folder, and of a compiler. */
@@ -19,14 +20,14 @@ const NOT_HERE = `${NATIVE}/process.test.ts`;
 const libasan = spawnSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).stdout?.trim() ?? '';
 const hasSanitizer = isAbsolute(libasan);
 
-/** A folder in which the addon is the one with the sanitizers, and everything else is what it is here. */
+/** A folder in which the addons are those with the sanitizers, and everything else is what it is here. */
 function copy(space: Workspace): void {
   const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts/build-native.mjs'), '--sanitize'], { encoding: 'utf8' });
   expect({ status, stderr }).toMatchObject({ status: 0 });
   for (const name of ['src', 'test', 'package.json', 'vitest.config.ts', 'tsconfig.json'])
     cpSync(join(ROOT, name), space.path(name), { recursive: true });
-  mkdirSync(dirname(space.path('build/shm.node')));
-  cpSync(join(ROOT, 'build/asan/shm.node'), space.path('build/shm.node'));
+  mkdirSync(space.path('build'));
+  for (const addon of ADDONS) cpSync(join(ROOT, 'build/asan', addon), space.path(join('build', addon)));
   symlinkSync(join(ROOT, 'node_modules'), space.path('node_modules'));
 }
 
@@ -44,7 +45,7 @@ describe(
     test.skipIf(!hasSanitizer)('passes its tests', async () => {
       const space = workspace();
       copy(space);
-      expect(readFileSync(space.path('build/shm.node')).includes('__asan_report_load')).toBe(true);
+      for (const addon of ADDONS) expect(readFileSync(space.path(join('build', addon))).includes('__asan_report_load')).toBe(true);
       const tests = [NATIVE, ...(FULL ? ATTACKED : [])];
       const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'unit', '--reporter', 'json', '--exclude', NOT_HERE, ...tests];
       const { stdout, stderr } = await space.run(process.execPath, args, { env: environment });
