@@ -19,6 +19,13 @@ interface Status {
     readonly configuration: string;
     readonly listen: { readonly unix: string | null; readonly tcp: string | null };
     readonly isolation: string;
+    readonly privileges: {
+      readonly uid: number;
+      readonly capabilities: readonly string[];
+      readonly noNewPrivileges: boolean;
+      readonly filter: boolean;
+      readonly unreached: number;
+    };
   };
   readonly devices: readonly {
     readonly name: string;
@@ -55,12 +62,23 @@ interface Status {
 
 const percent = (done: number, of: number): string => `${Math.floor((100 * done) / Math.max(1, of))} %`;
 
+function privilegesText({ uid, capabilities, noNewPrivileges, filter, unreached }: Status['server']['privileges']): string {
+  const parts = [
+    `user ${uid}`,
+    capabilities.length === 0 ? 'no capabilities' : capabilities.join(', '),
+    noNewPrivileges ? 'can gain none' : 'can gain more',
+    filter ? 'system calls filtered' : 'system calls not filtered',
+    ...(unreached === 0 ? [] : [`threads that kept theirs: ${unreached}`]),
+  ];
+  return `privileges: ${parts.join('; ')}`;
+}
+
 async function statusText({ server, devices, tenants, refusals, wipes }: Status): Promise<string> {
   const heading = (text: string): string => styled(['bold', 'underline'], text);
   const sockets = [server.listen.unix, server.listen.tcp].filter((each) => each !== null);
   const parts = [
     `${heading('Server')}\nringwarden ${server.version}, process ${server.pid}, up ${server.uptimeSeconds} s, ${refusals} refusals\n` +
-      `configuration ${server.configuration}\nlistens at ${sockets.join(' and ')}`,
+      `configuration ${server.configuration}\nlistens at ${sockets.join(' and ')}\n${privilegesText(server.privileges)}`,
     `${heading('Devices')}\n${await table(
       ['DEVICE', 'CLASS', 'STATE', 'BACKING', 'MODEL', 'LEASES', 'QUARANTINE'],
       devices.map((each) => [each.name, each.class, each.state, each.backing, each.model, each.leases, formatSize(each.quarantineBytes)]),

@@ -10,6 +10,7 @@ static Napi::Object Register(Napi::Env, Napi::Object exports) {
   shm::RegisterWakers(exports);
   shm::RegisterSignals(exports);
   shm::RegisterClosers(exports);
+  shm::RegisterConfine(exports);
   return exports;
 }
 

@@ -1,4 +1,7 @@
 /** Starts the engine of each configured device, and checks the shares against what the probe found. */
+import { readFunction } from '../hw/linux/functions.js';
+import { Machine } from '../hw/linux/machine.js';
+import { requireDrivable } from '../hw/linux/privilege.js';
 import { HardwareError } from '../hw/task.js';
 import type { BackingOptions } from '../hw/backings.js';
 import { ConfigError } from './config/index.js';
@@ -69,6 +72,10 @@ export async function startDevice(device: DeviceConfig, ledger: Ledger, log: Log
   const { name, backing, vectorsCeiling } = device;
   let engine: EngineHost | undefined;
   try {
+    if (backing.kind === 'pci') {
+      const machine = new Machine();
+      requireDrivable(machine, readFunction(machine, backing.address));
+    }
     const images = backing.kind === 'pci' ? [] : backing.namespaces;
     const before = images.map(({ image }) => (image === undefined ? 0 : imageBytes(image)));
     engine = await startEngine({ name, backing: backingOptions(device), vectorsCeiling });

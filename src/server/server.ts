@@ -11,6 +11,8 @@ import { Ledger } from './ledger/index.js';
 import { LiveConfiguration } from './live-configuration.js';
 import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
+import { giveUpPrivileges, readPrivileges } from './privileges.js';
+import { Revival } from './revival.js';
 import { requireFreeSocket } from './socket-file.js';
 import { lockStateFolder } from './state-folder.js';
 import { packageVersion } from './version.js';
@@ -92,6 +94,8 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
   );
   const live = new LiveConfiguration({ configuration, load, environment, engines, ownership, log });
   await live.begin();
+  const revival = new Revival(engines.values(), log);
+  holdings.add('revival', () => revival.stop());
 
   const audit = new AuditLog(log);
   holdings.add('audit', () => audit.close());
@@ -130,6 +134,7 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
       wipes: () => ownership.reports(),
       inspectSessions: () => ({ sessions: sessions.list(), domains: sessions.domains.count, quarantineBytes: sessions.domains.quarantineBytes }),
       reload: () => live.reload(),
+      privileges: readPrivileges,
     },
   });
   await adminServer.listen();
@@ -142,6 +147,7 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
     const listener = await listenTcp({ ...tcp, sessions, limits, log });
     holdings.add('TCP listener', () => listener.close());
   }
+  giveUpPrivileges(configuration, log);
   log.info('ready', {
     milliseconds: Date.now() - startedAt,
     ...(unix !== undefined && { socket: unix.path }),

@@ -117,6 +117,7 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   holdRegion = async (): Promise<void> => refuse('holdRegion');
   detachRegion = async (): Promise<void> => refuse('detachRegion');
   regionInFlight = async (): Promise<number> => refuse('regionInFlight');
+  restart = async (): Promise<void> => refuse('restart');
   close = async (): Promise<void> => undefined;
 }
 
@@ -159,6 +160,7 @@ export function createWorld(
       mappings: async () => [],
       inspectSessions: () => ({ sessions: world.sessions }),
       reload: async () => world.reload,
+      privileges: () => ({ uid: 4242, capabilities: ['CAP_IPC_LOCK'], noNewPrivileges: true, filter: true, unreached: 1 }),
     },
   };
   return world;

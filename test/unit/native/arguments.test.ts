@@ -53,6 +53,7 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   lock: [whole(file)],
   forbidDump: [],
   execute: [{ kind: 'program', good: '/nowhere' }, { kind: 'texts', good: ['nowhere'] }, { kind: 'texts', good: [] }, whole(file)],
+  confine: [whole(0), { kind: 'flag', good: false }, { kind: 'flag', good: false }],
   getppid: [whole(1)],
   yieldProcessor: [],
   createWaker: [{ kind: 'function', good: () => {} }],

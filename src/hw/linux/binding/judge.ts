@@ -5,6 +5,7 @@ import type { PciPath } from '../options.js';
 import { PCI_DEVICES, type PciFunction } from '../functions.js';
 import type { Machine } from '../machine.js';
 import { PciNames, hex } from '../names.js';
+import { hasHugePages } from '../privilege.js';
 import { standingOn, type Use, type UseKind } from '../use/index.js';
 import { FunctionError } from '../error.js';
 import { choosePath, missingFor } from './requirements.js';
@@ -66,8 +67,6 @@ export function notesOn(machine: Machine, subject: PciFunction, path: PciPath, t
     const taint = path === 'vfio' ? ', and the kernel is tainted once it is opened' : '';
     notes.push(`no IOMMU stands between ${subject.address} and the memory of this machine${taint}`);
   }
-  if (!hasHugePages(machine)) notes.push('no huge pages are there for queues of more than a page (mend it: echo 64 > /proc/sys/vm/nr_hugepages)');
+  if (!hasHugePages(machine)) notes.push('no huge pages are there for queues of more than a page (mend it: echo 16 > /proc/sys/vm/nr_hugepages)');
   return notes;
 }
-
-const hasHugePages = (machine: Machine): boolean => /^HugePages_Total:\s+[1-9]/m.test(machine.text('proc/meminfo') ?? '');
