@@ -279,6 +279,6 @@ export class LinuxBacking implements Backing {
     // A waiting thread is not to be kept awake, and the kernel waits until a device that it takes away is closed.
     attempt(() => shm().epollControl(this.#epoll, 'delete', this.#handle.uevents, 0, 0));
     if (this.#handle.memory.kind === 'iommu') this.#memory.orphan(); // the kernel lets go of the pages with the container
-    closeHandle(this.#handle);
+    closeHandle(this.#handle, !this.#disposed);
   }
 }
