@@ -262,8 +262,7 @@ export class LinuxBacking implements Backing {
   }
 
   /**
-   * The device is gone, or given up. Its DMA is over before anybody hears of it, or else its pages stay pinned: bus mastering is turned off, and with VFIO
-   * and UIO the kernel does so as well when the device is closed or taken away.
+   * The device is gone, or given up. Its DMA is over before anybody hears of it, or else its pages stay pinned.
    */
   #lose(reason: string): void {
     if (this.#lost !== undefined) return;

@@ -42,8 +42,8 @@ export interface PciHandle {
 }
 
 /**
- * Turns bus mastering off. True when the device does no DMA any more: it said so, or does not answer at all, or the kernel's driver has stopped it when it was
- * taken away.
+ * Turns bus mastering off. True when the device does no DMA any more: it said so, or does not answer at all, or uio_pci_generic has stopped it, as it does before
+ * the function's files go.
  */
 export function stopDevice({ config: { fd, offset }, path }: PciHandle): boolean {
   const word = Buffer.alloc(2);
@@ -54,7 +54,7 @@ export function stopDevice({ config: { fd, offset }, path }: PciHandle): boolean
     const command = word.readUInt16LE();
     return command === NO_DEVICE || (command & Command.busMaster) === 0;
   } catch {
-    return path !== 'sysfs';
+    return path === 'uio';
   }
 }
 
