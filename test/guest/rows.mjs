@@ -26,6 +26,7 @@ const ROWS = [
     driver: 'vfio-pci',
     command: node('figures.mjs'),
   },
+  { boot: 'plain', path: 'all', what: 'bind, serve, unbind, as an operator does', seconds: 240, command: node('operator.mjs') },
   { boot: 'plain', path: 'sysfs', what: 'the contracts of backing and driver', seconds: 200, tests: 'test/contract/linux-sysfs.test.ts', skips: 6 },
   { boot: 'plain', path: 'uio', what: 'the contracts of backing and driver', seconds: 200, tests: 'test/contract/linux-uio.test.ts', skips: 4 },
   {
@@ -40,6 +41,13 @@ const ROWS = [
   { boot: 'plain', path: '-', what: 'pins hold against holders of the file', seconds: 30, tests: 'test/unit/linux/memory.test.ts' },
   { boot: 'plain', path: 'sysfs', what: 'pins hold against compaction and migration', seconds: 120, tests: 'test/contract/linux-pins.test.ts' },
   { boot: 'iommu', path: '-', what: 'the guest is what the tests expect', seconds: 20, command: node('smoke.mjs', '--iommu') },
+  {
+    boot: 'iommu',
+    path: 'vfio IOMMU',
+    what: 'bind, serve, unbind, as an operator does',
+    seconds: 120,
+    command: node('operator.mjs', '--iommu'),
+  },
   {
     boot: 'iommu',
     path: 'vfio IOMMU',
