@@ -30,17 +30,18 @@ const LOOK_MS = 50;
 /** isa-debug-exit ends QEMU with 2 * status + 1. A kernel that panicked ends it with 0, which is why 0 is no success. */
 const SUCCESS = 1;
 
-/** Prepares a folder for one boot; `command` is run in the guest, at the end of which the guest ends. */
-export function prepareFolder(folder, command) {
+/** Prepares a folder for one boot: what is run in the guest, at the end of which the guest ends, and what it finds in guest.json. */
+export function prepareFolder(folder, cwd, command, facts) {
   const share = join(folder, 'share');
   for (const path of [folder, share, join(share, 'requests'), join(share, 'answers'), join(share, 'logs')]) mkdirSync(path);
   const start = join(share, 'start');
   writeFileSync(
     start,
-    `#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8\nexec ${command.map(quoted).join(' ')}\n`,
+    `#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8\ncd ${quoted(cwd)} && exec ${command.map(quoted).join(' ')}\n`,
   );
   chmodSync(start, 0o755);
   writeFileSync(join(share, 'events'), '');
+  writeFileSync(join(share, 'guest.json'), JSON.stringify(facts));
   return share;
 }
 
@@ -119,7 +120,7 @@ class Requests {
 
   look() {
     for (const name of readdirSync(join(this.#share, 'requests'))) {
-      if (name.endsWith('.json')) void this.#answer(name);
+      if (!name.startsWith('.')) void this.#answer(name);
     }
   }
 

@@ -58,6 +58,14 @@ export interface DeviceAddon {
   /** Whether it has ended; throws what it failed with. Once it has said so, the number is used up. */
   resetEnded(id: number): boolean;
 
+  /**
+   * However this process ends, the function whose configuration space begins at `offset` of the file is stopped (no decode, no bus mastering) before its memory
+   * and its pins go: a second process, which shares both, waits for that. At most 256 functions.
+   */
+  stopAtEnd(fd: number, offset: number): void;
+  /** Not any more: before the descriptor is closed. */
+  leaveAtEnd(fd: number): void;
+
   /** A socket on which the kernel tells of devices that come and go. Non-blocking. */
   openUevents(): number;
   /** The next message: its length, 0 if it is not the kernel's or some were lost, -1 when there is none. */

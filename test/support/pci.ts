@@ -8,6 +8,7 @@ import { basename } from 'node:path';
 import { openPci, prepare, type PciPath } from '../../src/hw/linux/index.js';
 import { readFunction } from '../../src/hw/linux/functions.js';
 import { Machine } from '../../src/hw/linux/machine.js';
+import { VfioIrq } from '../../src/hw/linux/vfio-structures.js';
 import type { Backing } from '../../src/hw/backing.js';
 import type { BackingContractOptions } from '../contract/backing.js';
 import type { Shape } from '../contract/nvme-driver.js';
@@ -16,7 +17,7 @@ const { RINGWARDEN_GUEST, RINGWARDEN_PCI, RINGWARDEN_PCI_BYTES } = process.env;
 const inGuest = RINGWARDEN_GUEST !== undefined;
 const MIB = 1_048_576;
 
-/** QEMU's controller in the guest (test/guest/devices.mjs). */
+/** QEMU's controller in the guest (scripts/guest/devices.mjs). */
 export const pciAddress = RINGWARDEN_PCI ?? (inGuest ? '0000:00:10.0' : '');
 export const hasPci = pciAddress !== '';
 
@@ -59,6 +60,14 @@ export function pciWorld(path: PciPath): () => Promise<{ backing: Backing; end: 
     const prepared = await prepare({ address: pciAddress, path });
     return { backing: openPci(prepared.handle), end: () => prepared.dispose() };
   };
+}
+
+/** Through VFIO, as if the function had no MSI-X. */
+export async function lineWorld(): Promise<{ backing: Backing; end: () => Promise<void> }> {
+  const { handle, dispose } = await prepare({ address: pciAddress, path: 'vfio' });
+  if (handle.device === undefined) throw new Error('VFIO gives no device');
+  const interrupts = { kind: 'vfio', device: handle.device, index: VfioIrq.intx, count: 1 } as const;
+  return { backing: openPci({ ...handle, interrupts }), end: dispose };
 }
 
 const INTERRUPTS = { vfio: 'messages', uio: 'line', sysfs: 'none' } as const;

@@ -1,5 +1,5 @@
 /** A real PCI function as a {@link Backing}. Runs on the engine thread; the main thread has opened what it needs (prepare.ts). */
-import { readSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { deviceAddon } from '../../native/device.js';
 import { Epoll, shm } from '../../native/shm.js';
 import type { AttachOptions, Backing, Bar, BarInfo, DmaMemory } from '../backing.js';
@@ -8,7 +8,7 @@ import { HardwareError, sleep, systemClock, type Clock, type Task } from '../tas
 import { openBar, type BarWatch, type OpenBar } from './bars.js';
 import { FileConfigSpace } from './config-space.js';
 import { attempt, codeOf } from './errors.js';
-import { closeHandle, type PciHandle } from './handle.js';
+import { closeHandle, stopDevice, type PciHandle } from './handle.js';
 import { interruptsOf, type LinuxInterrupts } from './interrupts.js';
 import { PCI_DEVICES } from './functions.js';
 import { Machine } from './machine.js';
@@ -247,7 +247,9 @@ export class LinuxBacking implements Backing {
   /** The kernel says that a device has gone: this one? What it says is a hint, and the device itself is asked. */
   #takeUevents(): void {
     const addon = deviceAddon();
-    for (let bytes = addon.takeUevent(this.#handle.uevents, this.#uevent); bytes >= 0; bytes = addon.takeUevent(this.#handle.uevents, this.#uevent)) {
+    while (this.#lost === undefined) {
+      const bytes = addon.takeUevent(this.#handle.uevents, this.#uevent);
+      if (bytes < 0) return;
       const text = Buffer.from(this.#uevent.buffer, 0, bytes).toString('latin1');
       const lostSome = bytes === 0;
       if (lostSome || (text.startsWith('remove@') && text.includes(this.#handle.address))) this.#suspect('the kernel has removed it');
@@ -266,7 +268,7 @@ export class LinuxBacking implements Backing {
   #lose(reason: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = reason;
-    const quiet = this.#stop();
+    const quiet = stopDevice(this.#handle);
     if (!quiet) this.#memory.orphan();
     if (!quiet && !this.#disposed) this.#lost = `${reason}; its DMA cannot be stopped, so its memory stays taken until this process ends`;
     this.interrupts.forget();
@@ -278,20 +280,5 @@ export class LinuxBacking implements Backing {
     attempt(() => shm().epollControl(this.#epoll, 'delete', this.#handle.uevents, 0, 0));
     if (this.#handle.memory.kind === 'iommu') this.#memory.orphan(); // the kernel lets go of the pages with the container
     closeHandle(this.#handle);
-  }
-
-  /** Turns bus mastering off. True when the device does no DMA any more. */
-  #stop(): boolean {
-    const { fd, offset } = this.#handle.config;
-    const word = Buffer.alloc(2);
-    try {
-      word.writeUInt16LE(Command.intxDisable);
-      writeSync(fd, word, 0, 2, offset + Header.command);
-      readSync(fd, word, 0, 2, offset + Header.command);
-      const command = word.readUInt16LE();
-      return command === NO_DEVICE || (command & Command.busMaster) === 0;
-    } catch {
-      return this.#handle.path !== 'sysfs';
-    }
   }
 }

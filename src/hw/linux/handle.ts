@@ -1,5 +1,8 @@
 /** What an engine thread needs to take over a function that the main thread opened. */
+import { readSync, writeSync } from 'node:fs';
+import { deviceAddon } from '../../native/device.js';
 import { shm } from '../../native/shm.js';
+import { Command, Header, NO_DEVICE } from '../pci/index.js';
 import { attempt } from './errors.js';
 import type { BarPlace } from './bars.js';
 import type { PciPath } from './options.js';
@@ -38,8 +41,32 @@ export interface PciHandle {
   readonly closed: SharedArrayBuffer;
 }
 
+/**
+ * Turns bus mastering off. True when the device does no DMA any more: it said so, or does not answer at all, or the kernel's driver has stopped it when it was
+ * taken away.
+ */
+export function stopDevice({ config: { fd, offset }, path }: PciHandle): boolean {
+  const word = Buffer.alloc(2);
+  try {
+    word.writeUInt16LE(Command.intxDisable);
+    writeSync(fd, word, 0, 2, offset + Header.command);
+    readSync(fd, word, 0, 2, offset + Header.command);
+    const command = word.readUInt16LE();
+    return command === NO_DEVICE || (command & Command.busMaster) === 0;
+  } catch {
+    return path !== 'sysfs';
+  }
+}
+
+/** For a function that no engine has any more, whatever became of it: stopped and closed. */
+export function abandonHandle(handle: PciHandle): void {
+  if (Atomics.load(new Int32Array(handle.closed), 0) === 0) stopDevice(handle);
+  closeHandle(handle);
+}
+
 /** Closes what was opened, last first, once, whichever thread comes first. */
-export function closeHandle({ descriptors, closed }: PciHandle): void {
+export function closeHandle({ descriptors, closed, config }: PciHandle): void {
   if (Atomics.exchange(new Int32Array(closed), 0, 1) === 1) return;
+  attempt(() => deviceAddon().leaveAtEnd(config.fd));
   for (const fd of descriptors.toReversed()) attempt(() => shm().close(fd));
 }

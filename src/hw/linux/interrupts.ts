@@ -3,7 +3,7 @@ import { deviceAddon } from '../../native/device.js';
 import { shm } from '../../native/shm.js';
 import type { Interrupts } from '../backing.js';
 import { HardwareError, type Task } from '../task.js';
-import { attempt } from './errors.js';
+import { attempt, codeOf } from './errors.js';
 import type { InterruptSource } from './handle.js';
 import { VfioIrq } from './vfio-structures.js';
 
@@ -37,7 +37,12 @@ export abstract class LinuxInterrupts implements Interrupts {
     if (!this.host.claimed()) throw new HardwareError('unsupported', 'interrupts are enabled after the function is claimed');
     this.forget();
     this.fired = new Uint32Array(count);
-    this.connect(count);
+    try {
+      this.connect(count);
+    } catch (error) {
+      this.forget();
+      throw new HardwareError('unsupported', `the kernel does not give ${count} interrupts: ${codeOf(error)}`);
+    }
   }
 
   *disable(): Task<void> {
@@ -90,8 +95,10 @@ class MessageInterrupts extends LinuxInterrupts {
 
   protected connect(count: number): void {
     const native = shm();
-    this.#eventfds = Array.from({ length: count }, () => native.eventfd());
-    this.#eventfds.forEach((fd, vector) => this.host.watch(fd, vector));
+    for (let vector = 0; vector < count; vector++) {
+      this.#eventfds.push(native.eventfd());
+      this.host.watch(this.#eventfds[vector], vector);
+    }
     deviceAddon().vfioSetTriggers(this.#device, this.#index, this.#eventfds);
   }
 
@@ -179,9 +186,11 @@ class VfioLineInterrupts extends LineInterrupts {
   }
 
   protected disconnect(): void {
+    this.host.setLine(false);
     attempt(() => deviceAddon().vfioSetTriggers(this.#device, VfioIrq.intx, []));
     attempt(() => this.host.unwatch(this.#eventfd));
-    shm().close(this.#eventfd);
+    attempt(() => shm().close(this.#eventfd));
+    this.#eventfd = -1;
   }
 
   protected count(): number {

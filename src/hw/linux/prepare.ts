@@ -1,6 +1,7 @@
 /**
  * Opening a PCI function, on the main thread, while the process still has its privileges: the engine needs none, for what it works with are descriptors.
  */
+import { deviceAddon } from '../../native/device.js';
 import type { PreparedBacking } from '../backing.js';
 import { HardwareError } from '../task.js';
 import { parseAddress } from './address.js';
@@ -8,7 +9,7 @@ import { Descriptors } from './descriptors.js';
 import { DRIVER_OF, pathOf } from './drivers.js';
 import { FunctionError } from './error.js';
 import { PCI_DEVICES, readFunction, type PciFunction } from './functions.js';
-import { closeHandle, type PciHandle } from './handle.js';
+import { abandonHandle, type PciHandle } from './handle.js';
 import { Machine } from './machine.js';
 import type { PciOptions, PciPath } from './options.js';
 import { openFiles } from './prepare-files.js';
@@ -29,6 +30,7 @@ export async function prepare(options: PciOptions): Promise<PreparedBacking<PciH
   const descriptors = new Descriptors();
   try {
     const opened = path === 'vfio' ? openVfio(subject, descriptors) : openFiles(subject, path, descriptors);
+    deviceAddon().stopAtEnd(opened.config.fd, opened.config.offset);
     const handle: PciHandle = {
       ...opened,
       address: subject.address,
@@ -38,7 +40,7 @@ export async function prepare(options: PciOptions): Promise<PreparedBacking<PciH
       descriptors: descriptors.all,
       closed: new SharedArrayBuffer(4),
     };
-    return { handle, ended: new Promise(() => {}), dispose: async () => closeHandle(handle) };
+    return { handle, ended: new Promise(() => {}), dispose: async () => abandonHandle(handle) };
   } catch (error) {
     descriptors.close();
     throw error;

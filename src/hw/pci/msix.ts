@@ -36,7 +36,11 @@ export interface MsixCapability {
  */
 export function* readMsix(config: ConfigSpace, bars: readonly BarInfo[]): Task<MsixCapability | undefined> {
   const offset = yield* findCapability(config, CapabilityId.msix);
-  if (offset === undefined) return undefined;
+  return offset === undefined ? undefined : yield* readMsixAt(config, bars, offset);
+}
+
+/** Likewise, of the capability at `offset`. */
+export function* readMsixAt(config: ConfigSpace, bars: readonly BarInfo[], offset: number): Task<MsixCapability> {
   const entries = ((yield* config.read16(offset + Msix.control)) & MsixControl.sizeMask) + 1;
   const table = rangeOf(bars, yield* config.read32(offset + Msix.table), entries * MsixEntry.bytes);
   const pendingBits = rangeOf(bars, yield* config.read32(offset + Msix.pendingBits), Math.ceil(entries / 64) * 8);

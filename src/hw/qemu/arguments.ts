@@ -2,7 +2,7 @@
 import { DOORBELL_SLOT, MACHINE_MEMORY_BYTES, MEMORY_BYTES, MEMORY_SLOTS, NVME_SLOT } from './address-map.js';
 import { MAX_VECTORS, holdsData, type QemuDrive, type QemuOptions } from './options.js';
 
-/** Descriptors that QEMU inherits, by number. Images follow, one for each drive that holds data. */
+/** Descriptors that QEMU inherits, by number. Images follow, one for each drive that holds data, then the expansion ROM where there is one. */
 export const Inherited = { qtest: 3, qmp: 4, firmware: 5, doorbell: 6, firstImage: 7 } as const;
 
 /** What is left out of the machine: everything that could raise an interrupt, own an address or take time. */
@@ -18,7 +18,8 @@ export function qemuArguments(options: QemuOptions): string[] {
   const memory = `size=${MACHINE_MEMORY_BYTES / 1024}k,slots=${MEMORY_SLOTS},maxmem=${MEMORY_BYTES / 1024}k`;
   const doorbell = { driver: 'ivshmem-doorbell', addr: hex(DOORBELL_SLOT), chardev: 'doorbell', vectors: usableVectors(options), ioeventfd: false };
   const limits = { mdts: options.mdts, max_ioqpairs: options.queuePairs, msix_qsize: options.vectors };
-  const nvme = { driver: 'nvme', id: 'nvme', addr: hex(NVME_SLOT), serial: options.serial, ...limits };
+  const rom = options.rom === undefined ? {} : { romfile: `/proc/self/fd/${Inherited.firstImage + options.drives.filter(holdsData).length}` };
+  const nvme = { driver: 'nvme', id: 'nvme', addr: hex(NVME_SLOT), serial: options.serial, ...limits, ...rom };
   const args = ['-machine', MACHINE, '-accel', 'tcg', '-smp', '1', '-m', memory, '-bios', `/proc/self/fd/${Inherited.firmware}`];
   args.push('-display', 'none', '-nodefaults', '-no-user-config', '-no-shutdown', '-sandbox', SANDBOX);
   args.push('-chardev', `socket,id=qtest,fd=${Inherited.qtest}`, '-object', 'qtest,id=qtest0,chardev=qtest,log=none');

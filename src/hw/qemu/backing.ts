@@ -1,7 +1,7 @@
 /** QEMU's NVMe controller as a {@link Backing}. Runs on the engine thread; the main thread has started QEMU (launch.ts). */
 import { Epoll, shm } from '../../native/shm.js';
 import type { AttachOptions, Backing, Bar, BarInfo, DmaMemory } from '../backing.js';
-import { Command, Header, MsixTable, NO_DEVICE, readMsix, resetFunction, sizeBars } from '../pci/index.js';
+import { Command, Header, MsixTable, NO_DEVICE, type RomShadow, readMsix, resetFunction, shadowRom, sizeBars } from '../pci/index.js';
 import { HardwareError, systemClock, type Clock, type Task } from '../task.js';
 import { BAR_MEMORY, BAR_PORTS, DOORBELL_SLOT, MEMORY_SLOTS, NVME_SLOT } from './address-map.js';
 import { MemoryBar, PortBar, placeBars, writeBar } from './bars.js';
@@ -47,6 +47,8 @@ export class QemuBacking implements Backing {
   /** Own duplicates of what the handle names. */
   readonly #owned: readonly number[];
   #claimed: readonly Claimed[] = [];
+  /** Read by the first claim: a ROM does not change. */
+  #rom: { readonly shadow: RomShadow | undefined } | undefined;
   #quiet = false;
   #disposed = false;
 
@@ -82,12 +84,18 @@ export class QemuBacking implements Backing {
     return claimed.bar;
   }
 
+  get rom(): RomShadow | undefined {
+    return this.#rom?.shadow;
+  }
+
   *claim(): Task<void> {
     if (this.#claimed.length > 0) throw new HardwareError('busy', 'the function is claimed already');
     if ((yield* this.config.read16(Header.vendorId)) === NO_DEVICE) throw new HardwareError('absent', 'no function answers');
     try {
       yield* this.config.write16(Header.command, 0);
       const infos = yield* sizeBars(this.config);
+      const readRom = (offset: number): Task<number> => this.#qtest.readMemory(BAR_MEMORY.start + offset, 4);
+      this.#rom ??= { shadow: yield* shadowRom(this.config, BAR_MEMORY.start, readRom) };
       const window = { start: DOORBELL_BAR + DOORBELL_BAR_BYTES, end: BAR_MEMORY.end };
       const addresses = placeBars(infos, window, BAR_PORTS);
       this.#claimed = infos.map((info, at) => ({ info, address: addresses[at], bar: this.#access(info, addresses[at]) }));

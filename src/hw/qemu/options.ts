@@ -43,6 +43,8 @@ export interface QemuOptions {
   readonly vectors: number;
   /** Serial number: 1 to 20 printable ASCII characters. */
   readonly serial: string;
+  /** Expansion ROM: what it holds, or the file that has it; 1 byte to 16 MiB. QEMU fills it up with zeroes to a power of two. Default: none. */
+  readonly rom?: Uint8Array | string | undefined;
   /** Path of the program; by default `qemu-system-x86_64` from the PATH. */
   readonly binary?: string | undefined;
   /**

@@ -10,5 +10,6 @@ void RegisterPages(Napi::Object exports);
 void RegisterVfio(Napi::Object exports);
 void RegisterResets(Napi::Object exports);
 void RegisterEvents(Napi::Object exports);
+void RegisterGuardian(Napi::Object exports);
 
 }  // namespace device

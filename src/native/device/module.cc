@@ -6,6 +6,7 @@ static Napi::Object Register(Napi::Env, Napi::Object exports) {
   device::RegisterVfio(exports);
   device::RegisterResets(exports);
   device::RegisterEvents(exports);
+  device::RegisterGuardian(exports);
   return exports;
 }
 

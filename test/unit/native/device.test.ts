@@ -1,6 +1,8 @@
 /** The addon for devices, as far as it goes without one: a memory file stands for registers. */
 import { spawnSync } from 'node:child_process';
-import { ftruncateSync } from 'node:fs';
+import { ftruncateSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { pinError } from '../../../src/hw/linux/errors.js';
@@ -166,6 +168,8 @@ const calls: Record<keyof DeviceAddon, readonly unknown[]> = {
   vfioUnmapDma: [0, 0, 4096],
   beginReset: [0, true],
   resetEnded: [1],
+  stopAtEnd: [0, 0],
+  leaveAtEnd: [0],
   openUevents: [],
   takeUevent: [0, new Uint8Array(64)],
   takeUio: [0],
@@ -220,6 +224,39 @@ test('uevents: none is there at first, and no descriptor is left behind', () => 
   const fd = device.openUevents();
   expect(device.takeUevent(fd, new Uint8Array(4096))).toBeLessThan(4096);
   shm().close(fd);
+});
+
+describe('a device is stopped at the end of its process', () => {
+  /** A file stands for configuration space, at its offset 8; returns the command register that a program leaves in it. */
+  const commandAfter = (end: string): number => {
+    const folder = mkdtempSync(join(tmpdir(), 'ringwarden-'));
+    const file = join(folder, 'config');
+    writeFileSync(file, Buffer.alloc(64, 0xff));
+    const program = `
+      const device = require(${JSON.stringify(fileURLToPath(new URL('../../../build/device.node', import.meta.url)))});
+      const fd = require('fs').openSync(${JSON.stringify(file)}, 'r+');
+      device.stopAtEnd(fd, 8);
+      ${end}`;
+    spawnSync(process.execPath, ['-e', program]);
+    // The descriptors of the program, which spawnSync waits for, are the other process's as well: both have ended.
+    const bytes = readFileSync(file);
+    rmSync(folder, { recursive: true });
+    expect(bytes.every((byte, at) => at === 12 || at === 13 || byte === 0xff)).toBe(true);
+    return bytes.readUInt16LE(12);
+  };
+
+  test.each([
+    ['is killed', "process.kill(process.pid, 'SIGKILL');"],
+    ['exits', 'process.exit(1);'],
+    ['ends', ''],
+  ])('that %s', (_how, end) => {
+    expect(commandAfter(end)).toBe(0x0400);
+  });
+
+  test('but one that was given back is left alone', () => {
+    expect(commandAfter('device.leaveAtEnd(fd);')).toBe(0xffff);
+    expect(commandAfter('device.leaveAtEnd(fd + 1);')).toBe(0x0400);
+  });
 });
 
 describe('what a process may not pin, or not see', () => {
