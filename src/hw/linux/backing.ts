@@ -262,8 +262,7 @@ export class LinuxBacking implements Backing {
   }
 
   /**
-   * The device is gone, or given up. Its DMA is over before anybody hears of it, or else its pages stay pinned: bus mastering is turned off, and with VFIO
-   * and UIO the kernel does so as well when the device is closed or taken away.
+   * The device is gone, or given up. Its DMA is over before anybody hears of it, or else its pages stay pinned.
    */
   #lose(reason: string): void {
     if (this.#lost !== undefined) return;
@@ -279,6 +278,6 @@ export class LinuxBacking implements Backing {
     // A waiting thread is not to be kept awake, and the kernel waits until a device that it takes away is closed.
     attempt(() => shm().epollControl(this.#epoll, 'delete', this.#handle.uevents, 0, 0));
     if (this.#handle.memory.kind === 'iommu') this.#memory.orphan(); // the kernel lets go of the pages with the container
-    closeHandle(this.#handle);
+    closeHandle(this.#handle, !this.#disposed);
   }
 }

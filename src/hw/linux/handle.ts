@@ -42,8 +42,8 @@ export interface PciHandle {
 }
 
 /**
- * Turns bus mastering off. True when the device does no DMA any more: it said so, or does not answer at all, or the kernel's driver has stopped it when it was
- * taken away.
+ * Turns bus mastering off. True when the device does no DMA any more: it said so, or does not answer at all, or uio_pci_generic has stopped it, as it does before
+ * the function's files go.
  */
 export function stopDevice({ config: { fd, offset }, path }: PciHandle): boolean {
   const word = Buffer.alloc(2);
@@ -54,7 +54,7 @@ export function stopDevice({ config: { fd, offset }, path }: PciHandle): boolean
     const command = word.readUInt16LE();
     return command === NO_DEVICE || (command & Command.busMaster) === 0;
   } catch {
-    return path !== 'sysfs';
+    return path === 'uio';
   }
 }
 
@@ -64,9 +64,13 @@ export function abandonHandle(handle: PciHandle): void {
   closeHandle(handle);
 }
 
-/** Closes what was opened, last first, once, whichever thread comes first. */
-export function closeHandle({ descriptors, closed, config }: PciHandle): void {
+/**
+ * Closes what was opened, last first, once, whichever thread comes first. `mayHang`: the device may not answer any more, and then the kernel waits up to a minute
+ * for its reset when VFIO's descriptor is closed: another thread does that.
+ */
+export function closeHandle({ descriptors, closed, config, device }: PciHandle, mayHang = false): void {
   if (Atomics.exchange(new Int32Array(closed), 0, 1) === 1) return;
   attempt(() => deviceAddon().leaveAtEnd(config.fd));
-  for (const fd of descriptors.toReversed()) attempt(() => shm().close(fd));
+  const user = process.getuid?.() ?? 0;
+  for (const fd of descriptors.toReversed()) attempt(() => (mayHang && fd === device ? shm().closeElsewhere(fd, user) : shm().close(fd)));
 }

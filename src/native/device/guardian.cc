@@ -3,12 +3,18 @@
 // A device without an IOMMU goes on writing into pages that are somebody else's by then: pins and mappings end with the process, and nothing that the process
 // does itself is sure to be done. So a second process waits for its end. It shares memory and descriptors with this one (clone(2), CLONE_VM and CLONE_FILES), so
 // that both are there until it has ended as well: it turns bus mastering off where it was told to, and only then do the pins go. It runs on
-// a stack of its own, with signals blocked, and calls nothing but the kernel, because what a C library keeps for a thread is not its.
+// a stack of its own, with signals blocked, and calls nothing but the kernel, because what a C library keeps for a thread is not its. It keeps no capability, and
+// may make no system call but those that it needs.
 #include "device.h"
 
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -58,9 +64,36 @@ inline long Call(long number, long a, long b = 0, long c = 0, long d = 0, long e
 #endif
 }
 
-__attribute__((no_sanitize("address", "undefined"))) int Wait(void*) {
+#if defined(__x86_64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;
+#else
+constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
+#endif
+
+const sock_filter filter[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 0, 4),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ppoll, 3, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pwrite64, 2, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+inline void GiveUpPrivileges() {
   static const char name[] = "ringwarden-stop";
+  static __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  static const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  static const sock_fprog program = {sizeof filter / sizeof filter[0], const_cast<sock_filter*>(filter)};
   Call(SYS_prctl, PR_SET_NAME, reinterpret_cast<long>(name));
+  Call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
+  Call(SYS_capset, reinterpret_cast<long>(&header), reinterpret_cast<long>(none));
+  Call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, reinterpret_cast<long>(&program));
+}
+
+__attribute__((no_sanitize("address", "undefined"))) int Wait(void*) {
+  GiveUpPrivileges();
   pollfd end = {process, POLLIN, 0};
   while (Call(SYS_ppoll, reinterpret_cast<long>(&end), 1, 0, 0, kSignalSetBytes) == -EINTR) {
   }
