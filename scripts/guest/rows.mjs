@@ -16,6 +16,7 @@ const ROWS = {
     { path: '-', what: 'a controller leaves its slot and comes back', seconds: 60, program: 'hotplug.js' },
     { path: 'vfio no-IOMMU', what: 'a C program with a queue of its own, 4 KiB reads', seconds: 30, program: 'figures.js' },
     { path: 'all', what: 'bind, serve, two tenants, unbind', seconds: 180, tests: 'test/guest/serve.test.ts' },
+    { path: 'all', what: 'what an operator is kept from, and a server', seconds: 180, tests: 'test/guest/operator.test.ts', skips: 1 },
     { path: 'vfio no-IOMMU', what: 'a minute of verified work, and what can happen in it', seconds: 240, tests: 'test/guest/minute.test.ts' },
     { path: 'vfio no-IOMMU', what: requirements, seconds: 120, tests: 'test/guest/requirements.test.ts' },
     { path: 'all', what: 'who gets a function (R18, R33)', seconds: 60, tests: 'test/contract/linux-claim.test.ts', skips: 1 },
@@ -29,6 +30,7 @@ const ROWS = {
   iommu: [
     smoke,
     { path: 'vfio', what: 'bind, serve, two tenants, unbind', seconds: 120, tests: 'test/guest/serve.test.ts' },
+    { path: 'vfio', what: 'what an operator is kept from, and a server', seconds: 120, tests: 'test/guest/operator.test.ts' },
     { path: 'vfio', what: requirements, seconds: 120, tests: 'test/guest/requirements.test.ts' },
     { path: 'vfio', what: 'who gets a function (R18, R33)', seconds: 60, tests: 'test/contract/linux-claim.test.ts', skips: 2 },
     { path: 'vfio', what: contracts, seconds: 200, tests: 'test/contract/linux-vfio.test.ts', skips: 5 },
