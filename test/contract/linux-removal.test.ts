@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { PciPath } from '../../src/hw/linux/index.js';
 import { NvmeDriver } from '../../src/hw/nvme/index.js';
 import { AdminOpcode, Cns, Sqe, VS } from '../../src/hw/nvme/spec/index.js';
@@ -26,6 +26,10 @@ async function replug(): Promise<void> {
   for (let turn = 0; turn < 100 && !existsSync(`${FOLDER}/config`); turn++) await delay(50);
   await delay(500); // the kernel's own driver takes it
 }
+
+afterEach(async () => {
+  if (hasPci && !existsSync(FOLDER)) await replug();
+});
 
 describe.skipIf(!hasPci)(`removal of ${pciName}`, { timeout: 60_000 }, () => {
   test.each(PATHS)('%s: is told at once, ends what waits, leaves nobody hanging, and the slot serves again', async (path) => {

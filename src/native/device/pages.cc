@@ -98,6 +98,15 @@ size_t WholePages(const Napi::CallbackInfo& info, size_t index) {
   return bytes;
 }
 
+// A signal that some other part of the process is for may come in between.
+bool Register(int ring, unsigned operation, const void* argument, size_t count) {
+  long result;
+  do {
+    result = syscall(SYS_io_uring_register, ring, operation, argument, count);
+  } while (result < 0 && errno == EINTR);
+  return result == 0;
+}
+
 Napi::Value PinPages(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = Descriptor(info, 0);
@@ -117,7 +126,7 @@ Napi::Value PinPages(const Napi::CallbackInfo& info) {
   if (ring < 0) Fail(env, "io_uring_setup");
   std::vector<iovec> buffers;
   for (size_t at = 0; at < bytes; at += kMostBuffer) buffers.push_back({mapping.data() + at, std::min(kMostBuffer, bytes - at)});
-  const bool pinned = syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, buffers.data(), buffers.size()) == 0;
+  const bool pinned = Register(ring, IORING_REGISTER_BUFFERS, buffers.data(), buffers.size());
   const bool found = pinned && Translate(pagemap, mapping.data(), bytes / kPageBytes, reinterpret_cast<uint32_t*>(low.data), reinterpret_cast<uint32_t*>(high.data));
   if (!found) {
     const int error = errno;
@@ -130,7 +139,7 @@ Napi::Value PinPages(const Napi::CallbackInfo& info) {
 Napi::Value UnpinPages(const Napi::CallbackInfo& info) {
   const int ring = Descriptor(info, 0, "ring");
   // Closing alone would release them as well, but later.
-  const bool released = syscall(SYS_io_uring_register, ring, IORING_UNREGISTER_BUFFERS, nullptr, 0) == 0;
+  const bool released = Register(ring, IORING_UNREGISTER_BUFFERS, nullptr, 0);
   const int error = errno;
   if (!released && (error == EBADF || error == EOPNOTSUPP)) Fail(info.Env(), "io_uring_register", error);  // not a ring: it is not ours to close
   close(ring);
