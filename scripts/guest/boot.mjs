@@ -26,6 +26,9 @@ import { disksIn, qemuArguments } from './machine.mjs';
 import { Qmp } from './qmp.mjs';
 
 const INIT = join(import.meta.dirname, '../../test/guest/init.sh');
+/** The image of an expansion ROM, which no machine would run. */
+const COMPILED_ROM = join(import.meta.dirname, '../../build/guest/test/support/rom.js');
+const ROM_BYTES = 4096;
 const LOOK_MS = 50;
 /** isa-debug-exit ends QEMU with 2 * status + 1. A kernel that panicked ends it with 0, which is why 0 is no success. */
 const SUCCESS = 1;
@@ -55,12 +58,15 @@ export async function boot({ kernel, folder, hasIommu, deadline, heard }) {
   const share = join(folder, 'share');
   const initramfs = join(folder, 'initramfs.cpio');
   writeInitramfs(kernel, INIT, initramfs);
+  const rom = join(folder, 'rom');
+  const { romImage } = await import(COMPILED_ROM);
+  writeFileSync(rom, romImage(ROM_BYTES));
   const disks = disksIn(folder);
   for (const { file, bytes } of disks) {
     closeSync(openSync(file, 'w'));
     truncateSync(file, bytes);
   }
-  const args = qemuArguments({ hasIommu, vmlinux: join(kernel, 'vmlinux'), initramfs, share, console: join(folder, 'console'), disks });
+  const args = qemuArguments({ hasIommu, vmlinux: join(kernel, 'vmlinux'), initramfs, share, console: join(folder, 'console'), rom, disks });
   // QEMU dies with this process, whatever happens to it.
   const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'qemu-system-x86_64', ...args], { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
   let words = '';

@@ -1,7 +1,7 @@
 /** The guest's hardware, as QEMU's command line. */
 import { DEVICES, DISK_BYTES } from './devices.mjs';
 
-const MEMORY_MIB = 3072;
+const MEMORY_MIB = 2048;
 const HUGE_PAGES = 128;
 
 const { nvme, edu, slot } = DEVICES;
@@ -16,10 +16,10 @@ export const disksIn = (folder) => DISKS.map((name) => ({ name, file: `${folder}
 
 /**
  * @param hasIommu with Intel's IOMMU. Its interrupt remapping is off: without KVM, QEMU has none to offer.
- * @param paths `vmlinux`, `initramfs`, `share` (the folder that the guest writes to), `console` (file), `disks`
+ * @param paths `vmlinux`, `initramfs`, `share` (the folder that the guest writes to), `console` (file), `rom` (of the NVMe controller), `disks`
  * @returns arguments; QMP is on descriptor 3
  */
-export function qemuArguments({ hasIommu, vmlinux, initramfs, share, console, disks }) {
+export function qemuArguments({ hasIommu, vmlinux, initramfs, share, console, rom, disks }) {
   const half = `${MEMORY_MIB / 2}M`;
   const kernelLine = ['console=ttyS0', 'quiet', 'panic=-1', 'oops=panic', `hugepages=${HUGE_PAGES}`, ...(hasIommu ? ['intel_iommu=on'] : [])];
   return [
@@ -46,7 +46,7 @@ export function qemuArguments({ hasIommu, vmlinux, initramfs, share, console, di
       '-blockdev',
       JSON.stringify({ driver: 'raw', 'node-name': name, file: { driver: 'file', filename: file, cache: CACHE } }),
     ]),
-    ['-device', `nvme,id=nvme,addr=${slotOf(nvme)},drive=nvme,serial=guest`],
+    ['-device', `nvme,id=nvme,addr=${slotOf(nvme)},drive=nvme,serial=guest,romfile=${escaped(rom)}`],
     ['-device', `edu,id=edu,addr=${slotOf(edu)}`],
     // Hot-plug as PCI Express has it, in the port, not ACPI's.
     ['-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'],

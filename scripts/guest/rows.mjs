@@ -7,6 +7,7 @@ export const BOOTS = [
 ];
 
 const smoke = { path: '-', what: 'the guest is what the tests expect', seconds: 20, program: 'smoke.js' };
+const danger = 'a wrong address: raw, and through the server (R41)';
 const contracts = 'the contracts of backing and driver';
 const requirements = 'the requirements, one by one';
 
@@ -14,10 +15,11 @@ const ROWS = {
   plain: [
     smoke,
     { path: '-', what: 'a controller leaves its slot and comes back', seconds: 60, program: 'hotplug.js' },
-    { path: 'vfio no-IOMMU', what: 'a C program with a queue of its own, 4 KiB reads', seconds: 30, program: 'figures.js' },
+    { path: 'vfio no-IOMMU', what: 'figures, beside a C program', seconds: 60, tests: 'test/guest/figures.test.ts' },
     { path: 'all', what: 'bind, serve, two tenants, unbind', seconds: 180, tests: 'test/guest/serve.test.ts' },
     { path: 'all', what: 'what an operator is kept from, and a server', seconds: 180, tests: 'test/guest/operator.test.ts', skips: 1 },
     { path: 'vfio no-IOMMU', what: 'a minute of verified work, and what can happen in it', seconds: 240, tests: 'test/guest/minute.test.ts' },
+    { path: 'all', what: danger, seconds: 180, tests: 'test/guest/danger.test.ts' },
     { path: 'vfio no-IOMMU', what: requirements, seconds: 120, tests: 'test/guest/requirements.test.ts' },
     { path: 'all', what: 'who gets a function (R18, R33)', seconds: 60, tests: 'test/contract/linux-claim.test.ts', skips: 1 },
     { path: 'sysfs', what: contracts, seconds: 200, tests: 'test/contract/linux-sysfs.test.ts', skips: 6 },
@@ -30,6 +32,7 @@ const ROWS = {
   iommu: [
     smoke,
     { path: 'vfio', what: 'bind, serve, two tenants, unbind', seconds: 120, tests: 'test/guest/serve.test.ts' },
+    { path: 'vfio', what: danger, seconds: 60, tests: 'test/guest/danger.test.ts' },
     { path: 'vfio', what: 'what an operator is kept from, and a server', seconds: 120, tests: 'test/guest/operator.test.ts' },
     { path: 'vfio', what: requirements, seconds: 120, tests: 'test/guest/requirements.test.ts' },
     { path: 'vfio', what: 'who gets a function (R18, R33)', seconds: 60, tests: 'test/contract/linux-claim.test.ts', skips: 2 },

@@ -16,7 +16,7 @@ const PHASE_MS = 12_000;
 const VICTIM = fileURLToPath(new URL('../system/programs/victim.mjs', import.meta.url));
 const { address } = guest.devices.slot;
 
-test('two tenants work for a minute, through a SIGKILL, a reset, a removal and a re-plug (R21, R24)', { timeout: 240_000 }, async () => {
+test('two tenants work for a minute, through a SIGKILL, a reset, a removal and a re-plug (R21, R24)', { timeout: 240_000 }, async ({ annotate }) => {
   const space = workspace();
   await bindAsTold(space, address, 'vfio');
   const server = await Server.start(space, pciConfiguration(address, 'vfio'), KEEP);
@@ -52,5 +52,5 @@ test('two tenants work for a minute, through a SIGKILL, a reset, a removal and a
   await eventually('the server holds what it held', () => (server.holdings().descriptors <= before.descriptors ? true : undefined));
   expect(server.holdings().threads).toBeLessThanOrEqual(before.threads);
   expect(await server.stop()).toEqual({ status: 0, signal: null });
-  console.log(`result: ${alice.requests} + ${bob.requests} requests`);
+  await annotate(`${alice.requests} + ${bob.requests} requests`);
 });

@@ -25,6 +25,7 @@ export default class GuestReporter implements Reporter {
       ...[...module.children.allSuites()].flatMap((suite) => suite.errors().map(({ message }) => `${suite.fullName}: ${message}`)),
       ...failed.map((test) => `${test.fullName}: ${test.result().errors?.[0]?.message}`),
     ];
+    const notes = tests.flatMap((test) => test.annotations().map(({ message }) => message));
     if (passed.length === 0) details.push('no test passed');
     if (skipped.length !== skips)
       details.push(...skipped.map((test) => `skipped: ${test.fullName}`), `${skipped.length} tests skipped, not ${skips}`);
@@ -32,7 +33,7 @@ export default class GuestReporter implements Reporter {
       index,
       state: 'ended',
       seconds: (performance.now() - this.#began) / 1000,
-      result: `${passed.length} tests${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`,
+      result: [`${passed.length} tests${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`, ...notes].join('; '),
       ...(details.length > 0 ? { failure: details.length === 1 ? details[0] : `${failed.length} of ${tests.length} tests`, details } : {}),
       titles: passed.map((test) => test.fullName),
     });

@@ -3,10 +3,11 @@ import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPci, prepare } from '../../src/hw/linux/index.js';
 import { NvmeDriver } from '../../src/hw/nvme/index.js';
-import { CapabilityId, Command, Header, Msix, MsixControl } from '../../src/hw/pci/index.js';
+import { CapabilityId, Command, Header, Msix, MsixControl, ROM_ADDRESS_MASK, ROM_ENABLE } from '../../src/hw/pci/index.js';
 import { shm } from '../../src/native/shm.js';
 import { bindFor, bindTo } from '../support/pci.js';
 import { Workspace, eventually } from '../support/processes.js';
+import { romImage } from '../support/rom.js';
 import { runTaskAsync } from '../support/run.js';
 import { Server, serve, tenant, type Client } from '../support/server.js';
 import { guest } from './guest.js';
@@ -159,6 +160,18 @@ describe('on a real function', { timeout: 60_000 }, () => {
     expect(third.stderr).toMatch(/\bnvme\b/);
     bindFor('vfio', other);
     await own.close();
+  });
+
+  test('R19: the ROM is never decoded beside the BARs, and a tenant sees a shadow of it or nothing', async () => {
+    const device = await alice.openDevice('nvme0');
+    const register = realConfig(nvme).readUInt32LE(Header.expansionRom);
+    expect(register & ROM_ADDRESS_MASK, 'the function has a ROM').not.toBe(0);
+    expect(register & ROM_ENABLE).toBe(0);
+    const rom = await device.pci.rom().catch((error: unknown) => (error as { code?: string }).code);
+    if (rom !== 'noRom') expect(rom).toEqual(romImage(4096));
+    expect((await device.pci.regions()).filter(({ kind }) => kind === 'rom').flatMap(({ readable }) => readable)).toEqual([]);
+    expect(realConfig(nvme).readUInt32LE(Header.expansionRom) & ROM_ENABLE).toBe(0);
+    await device.close();
   });
 
   test('R20: many who read configuration space at once all read the same', async () => {
