@@ -4,6 +4,8 @@ export default defineConfig({
   test: {
     // Two cores carry this suite; with Vitest's default of one less than there are, one would stand idle.
     maxWorkers: 2,
+    // A loaded machine takes its time.
+    expect: { poll: { timeout: 20_000 } },
     projects: [
       {
         test: {

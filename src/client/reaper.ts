@@ -49,6 +49,7 @@ export class Reaper {
     this.#connection = connection;
     const wake = (): boolean => {
       this.#loopSeen = performance.now();
+      if (this.#options.mode === 'sleep') this.#look();
       this.start();
       return true;
     };
@@ -86,11 +87,17 @@ export class Reaper {
 
   /** There are requests to wait for. */
   readonly start = (): void => {
-    if (this.#looking || this.#ring === undefined) return;
-    this.#looking = true;
-    this.#ring.sleep(false);
-    const now = performance.now();
+    const ring = this.#ring;
     const { mode } = this.#options;
+    if (this.#looking || ring === undefined) return;
+    if (mode === 'sleep' && !this.#closed) {
+      ring.sleep(true);
+      // What came before the server saw that is not rung for.
+      if (!ring.ready) return;
+    }
+    this.#looking = true;
+    ring.sleep(false);
+    const now = performance.now();
     this.#spotEnd = now + SPOT_MS[mode];
     this.#until = now + PATIENCE_MS[mode];
     // Promises that follow on promises would keep the event loop from everything else.

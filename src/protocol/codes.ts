@@ -179,7 +179,7 @@ export const CODES = {
   timeout: refuse(202, '', 'the device did not answer in time', 'the outcome is not known: read back before relying on it'),
   reset: refuse(203, '', 'the lease or the controller was reset while the request was in flight', 'the outcome is not known: repeat or read back'),
   revoked: refuse(204, '', 'the lease was revoked', 'open the device again'),
-  deviceLost: refuse(205, '', 'the device is gone, or failed', 'wait for the deviceRestored event'),
+  deviceLost: refuse(205, '', 'the device is gone, or failed', 'wait for the deviceRestored event; after revoked, open the device again'),
   aborted: refuse(206, '', 'the request was given up', ''),
   deviceUnavailable: refuse(207, 'device', 'the device could not be brought up', 'see the server log'),
   internal: fault(249, '', 'the server met something that it did not expect', 'please report it, with the server log'),

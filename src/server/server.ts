@@ -11,6 +11,7 @@ import { Ledger } from './ledger/index.js';
 import { LiveConfiguration } from './live-configuration.js';
 import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
+import { Revival } from './revival.js';
 import { requireFreeSocket } from './socket-file.js';
 import { lockStateFolder } from './state-folder.js';
 import { packageVersion } from './version.js';
@@ -92,6 +93,8 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
   );
   const live = new LiveConfiguration({ configuration, load, environment, engines, ownership, log });
   await live.begin();
+  const revival = new Revival(engines.values(), log);
+  holdings.add('revival', () => revival.stop());
 
   const audit = new AuditLog(log);
   holdings.add('audit', () => audit.close());

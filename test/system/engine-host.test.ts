@@ -1,6 +1,6 @@
 /** An engine on a thread of its own, as the server starts it: what the main thread is given of its rings and its interrupts. */
 import { closeSync, fstatSync, readSync } from 'node:fs';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { BackingOptions } from '../../src/hw/backings.js';
 import { createMemoryFile } from '../../src/hw/dma/index.js';
 import { shm } from '../../src/native/shm.js';
@@ -115,15 +115,15 @@ for (const [name, isThere, backing] of BACKINGS) {
       await engine.bindVectorDescriptor(b.lease, b.queue.vector, shm().duplicate(ofB), { microseconds: 100, events: 4 });
       for (let round = 0; round < 10; round++) {
         await read(a);
-        await vi.waitFor(() => expect(shm().eventfdTake(ofA)).toBeGreaterThan(0));
+        await expect.poll(() => shm().eventfdTake(ofA)).toBeGreaterThan(0);
         expect(shm().eventfdTake(ofB)).toBe(0);
       }
       await read(b);
-      await vi.waitFor(() => expect(shm().eventfdTake(ofB)).toBe(1));
+      await expect.poll(() => shm().eventfdTake(ofB)).toBe(1);
       await engine.bindVectorDescriptor(a.lease, a.queue.vector, -1);
       await read(a);
       await read(b);
-      await vi.waitFor(() => expect(shm().eventfdTake(ofB)).toBe(1));
+      await expect.poll(() => shm().eventfdTake(ofB)).toBe(1);
       expect(shm().eventfdTake(ofA)).toBe(0);
       for (const fd of [ofA, ofB]) shm().close(fd);
     });
@@ -140,12 +140,12 @@ for (const [name, isThere, backing] of BACKINGS) {
       await expect(engine.bindVectorDescriptor(a.lease, 0, shm().eventfd(), { microseconds: 0, events: 2 })).rejects.toMatchObject({
         code: 'outOfRange',
       });
-      await vi.waitFor(() => expect(descriptorCount()).toBe(before));
+      await expect.poll(() => descriptorCount()).toBe(before);
       for (let vector = 0; vector < 2; vector++)
         for (let again = 0; again < 3; again++) await engine.bindVectorDescriptor(a.lease, vector, shm().eventfd());
-      await vi.waitFor(() => expect(descriptorCount()).toBe(before + 2));
+      await expect.poll(() => descriptorCount()).toBe(before + 2);
       await engine.closeLease(a.lease, 'test');
-      await vi.waitFor(() => expect(descriptorCount()).toBeLessThan(before));
+      await expect.poll(() => descriptorCount()).toBeLessThan(before);
       await expect(engine.bindVectorDescriptor(a.lease, 0, shm().eventfd())).rejects.toMatchObject({ code: 'unknownLease' });
     });
 
@@ -156,7 +156,7 @@ for (const [name, isThere, backing] of BACKINGS) {
       await engine.bindVectorDescriptor(a.lease, 0, shm().eventfd());
       await engine.close(0);
       await expect(engine.bindVectorDescriptor(a.lease, 0, shm().eventfd())).rejects.toThrow('ended');
-      await vi.waitFor(() => expect(descriptorCount()).toBeLessThan(before));
+      await expect.poll(() => descriptorCount()).toBeLessThan(before);
     });
   });
 }

@@ -1,6 +1,6 @@
 /**
  * The tests of the native code once more, with the addon built for AddressSanitizer and UndefinedBehaviorSanitizer: what they find ends the process that they
- * find it in, and so the test. With RINGWARDEN_FULL=1 also the tests of rings and event descriptors that a client attacks.
+ * find it in, and so the test. So do the tests of rings and event descriptors that a client attacks. Part of the full tier: building takes its time.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
@@ -10,14 +10,14 @@ import { ROOT, workspace, type Workspace } from '../support/processes.js';
 
 const FULL = process.env['RINGWARDEN_FULL'] === '1';
 const TIMEOUT_MS = 600_000;
-const NATIVE = 'test/unit/native';
-const ATTACKED = ['test/unit/engine/shared-rings.test.ts', 'test/unit/engine/vector-descriptor.test.ts'];
+const TESTS = ['test/unit/native', 'test/unit/engine/shared-rings.test.ts', 'test/unit/engine/vector-descriptor.test.ts'];
 /** Asks about the build in its folder, and of a compiler. */
-const NOT_HERE = `${NATIVE}/process.test.ts`;
+const NOT_HERE = 'test/unit/native/process.test.ts';
 
 /** The library that has to be in the process before Node; a name without a path when the compiler has none. */
 const libasan = spawnSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).stdout?.trim() ?? '';
 const hasSanitizer = isAbsolute(libasan);
+const why = !FULL ? ' (skipped: part of npm run test:full)' : hasSanitizer ? '' : ' (skipped: g++ has no libasan)';
 
 /** A folder in which the addon is the one with the sanitizers, and everything else is what it is here. */
 function copy(space: Workspace): void {
@@ -37,43 +37,38 @@ const environment = {
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
 };
 
-describe(
-  hasSanitizer ? 'the addon under the sanitizers' : 'the addon under the sanitizers (skipped: g++ has no libasan)',
-  { timeout: TIMEOUT_MS },
-  () => {
-    test.skipIf(!hasSanitizer)('passes its tests', async () => {
-      const space = workspace();
-      copy(space);
-      expect(readFileSync(space.path('build/shm.node')).includes('__asan_report_load')).toBe(true);
-      const tests = [NATIVE, ...(FULL ? ATTACKED : [])];
-      const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'unit', '--reporter', 'json', '--exclude', NOT_HERE, ...tests];
-      const { stdout, stderr } = await space.run(process.execPath, args, { env: environment });
-      expect(stderr).not.toMatch(/AddressSanitizer|runtime error/);
-      const report = JSON.parse(stdout) as {
-        numTotalTests: number;
-        numPassedTests: number;
-        testResults: { status: string; message: string; assertionResults: { status: string; fullName: string }[] }[];
-      };
-      const failed = report.testResults.flatMap(({ message, assertionResults }) => [
-        ...(message === '' ? [] : [message]),
-        ...assertionResults.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
-      ]);
-      expect(failed).toEqual([]);
-      expect(report.numPassedTests).toBe(report.numTotalTests);
-      expect(report.numTotalTests).toBeGreaterThan(100);
-    });
+describe.skipIf(why !== '')(`the addon under the sanitizers${why}`, { timeout: TIMEOUT_MS }, () => {
+  test('passes its tests', async () => {
+    const space = workspace();
+    copy(space);
+    expect(readFileSync(space.path('build/shm.node')).includes('__asan_report_load')).toBe(true);
+    const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'unit', '--reporter', 'json', '--exclude', NOT_HERE, ...TESTS];
+    const { stdout, stderr } = await space.run(process.execPath, args, { env: environment });
+    expect(stderr).not.toMatch(/AddressSanitizer|runtime error/);
+    const report = JSON.parse(stdout) as {
+      numTotalTests: number;
+      numPassedTests: number;
+      testResults: { status: string; message: string; assertionResults: { status: string; fullName: string }[] }[];
+    };
+    const failed = report.testResults.flatMap(({ message, assertionResults }) => [
+      ...(message === '' ? [] : [message]),
+      ...assertionResults.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName),
+    ]);
+    expect(failed).toEqual([]);
+    expect(report.numPassedTests).toBe(report.numTotalTests);
+    expect(report.numTotalTests).toBeGreaterThan(100);
+  });
 
-    test.skipIf(!hasSanitizer)('would be told of a mistake', async () => {
-      const space = workspace();
-      space.file(
-        'mistake.cc',
-        '#include <cstdlib>\nint main(int argc, char**) { volatile char* p = static_cast<char*>(std::malloc(4)); p[3 + argc] = 1; return p[3 + argc]; }\n',
-      );
-      const built = await space.run('g++', ['-O1', '-fsanitize=address', '-o', 'mistake', 'mistake.cc']);
-      expect(built).toMatchObject({ status: 0 });
-      const { status, signal, stderr } = await space.run(space.path('mistake'), [], { env: { ASAN_OPTIONS: environment.ASAN_OPTIONS } });
-      expect([status, signal]).toEqual([null, 'SIGABRT']);
-      expect(stderr).toContain('heap-buffer-overflow');
-    });
-  },
-);
+  test('would be told of a mistake', async () => {
+    const space = workspace();
+    space.file(
+      'mistake.cc',
+      '#include <cstdlib>\nint main(int argc, char**) { volatile char* p = static_cast<char*>(std::malloc(4)); p[3 + argc] = 1; return p[3 + argc]; }\n',
+    );
+    const built = await space.run('g++', ['-O1', '-fsanitize=address', '-o', 'mistake', 'mistake.cc']);
+    expect(built).toMatchObject({ status: 0 });
+    const { status, signal, stderr } = await space.run(space.path('mistake'), [], { env: { ASAN_OPTIONS: environment.ASAN_OPTIONS } });
+    expect([status, signal]).toEqual([null, 'SIGABRT']);
+    expect(stderr).toContain('heap-buffer-overflow');
+  });
+});

@@ -100,7 +100,7 @@ describe.for(WAYS)('on %s (%s), over %s', { timeout: 60_000 }, ([, kind, transpo
     expect(after.inspect().submissions[0]).toMatchObject({ operation: 'write', lba: 1 });
     const events = device.events();
     await server.admin('/devices/nvme0/reset', 'POST');
-    await vi.waitFor(() => expect(() => after.inspect()).toThrow(expect.objectContaining({ code: 'revoked' })));
+    await vi.waitFor(() => expect(() => after.inspect()).toThrow(expect.objectContaining({ code: 'revoked' })), { timeout: 20_000 });
     for await (const event of events) if (event.type === 'reset') break;
     expect((await device.hardwareRing()).generation).toBe(device.generation);
     await end(setting);
@@ -119,7 +119,7 @@ describe.for(WAYS)('on %s (%s), over %s', { timeout: 60_000 }, ([, kind, transpo
       configuration({ devices: [nvme({ kind })], tenants: [tenant('alice', 0, { shares: [] }), tenant('bob', WINDOW_BYTES)] }),
     );
     await server.admin('/reload', 'POST');
-    await vi.waitFor(() => expect(() => second.inspect()).toThrow(expect.objectContaining({ code: 'revoked' })));
+    await vi.waitFor(() => expect(() => second.inspect()).toThrow(expect.objectContaining({ code: 'revoked' })), { timeout: 20_000 });
     await end(setting);
   });
 
@@ -132,15 +132,15 @@ describe.for(WAYS)('on %s (%s), over %s', { timeout: 60_000 }, ([, kind, transpo
     const own = kept(shm().eventfd());
     expect(await device.bindEventfd(vector, { fd: own })).toBe(own);
     await device.share().flush();
-    await vi.waitFor(() => expect(shm().eventfdTake(own)).toBeGreaterThan(0));
+    await expect.poll(() => shm().eventfdTake(own)).toBeGreaterThan(0);
     for await (const event of events) if (event.type === 'interrupt') break;
     const made = kept(await device.bindEventfd(vector));
     await device.share().flush();
-    await vi.waitFor(() => expect(shm().eventfdTake(made)).toBeGreaterThan(0));
+    await expect.poll(() => shm().eventfdTake(made)).toBeGreaterThan(0);
     expect(shm().eventfdTake(own)).toBe(0);
     expect(await device.bindEventfd(vector, { fd: -1 })).toBe(-1);
     await device.share().flush();
-    await vi.waitFor(async () => expect(await device.vectorState(vector)).toMatchObject({ session: true, eventfd: false, signals: 0 }));
+    await expect.poll(() => device.vectorState(vector)).toMatchObject({ session: true, eventfd: false, signals: 0 });
     expect((await device.vectorState(vector)).interrupts).toBeGreaterThanOrEqual(2);
     expect(shm().eventfdTake(made)).toBe(0);
     await end(setting);
@@ -153,7 +153,7 @@ describe.for(WAYS)('on %s (%s), over %s', { timeout: 60_000 }, ([, kind, transpo
     kept(await device.bindEventfd(vector, { microseconds: 1_000_000, events: 8 }));
     const began = performance.now();
     for (let count = 0; count < 40; count++) await device.share().flush();
-    await vi.waitFor(async () => expect((await device.vectorState(vector)).signals).toBeGreaterThan(0));
+    await expect.poll(async () => (await device.vectorState(vector)).signals).toBeGreaterThan(0);
     const { interrupts, signals } = await device.vectorState(vector);
     expect(interrupts).toBeGreaterThan(8);
     // The first, one for eight interrupts, and one for each second that it took.
@@ -187,9 +187,9 @@ describe('refused is', { timeout: 60_000 }, () => {
     for (let round = 0; round < 20; round++) {
       await device.share().flush();
       await other.share().flush();
-      await vi.waitFor(() => expect(shm().eventfdTake(theirs)).toBeGreaterThan(0));
+      await expect.poll(() => shm().eventfdTake(theirs)).toBeGreaterThan(0);
     }
-    await vi.waitFor(() => expect(counterOf(mine)).toBe(FULL_COUNTER + 1n));
+    await expect.poll(() => counterOf(mine)).toBe(FULL_COUNTER + 1n);
     expect((await device.vectorState(0)).interrupts).toBe(20);
     await end(setting);
   });

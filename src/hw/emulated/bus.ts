@@ -35,6 +35,7 @@ export class Bus {
   /** Of each slot, the whole memory. */
   readonly bytes: Uint8Array[] = [];
   readonly words: Int32Array[] = [];
+  readonly halves: BigUint64Array[] = [];
   readonly owners: string[] = [];
 
   readonly audit: Audit | undefined;
@@ -55,6 +56,7 @@ export class Bus {
   attach(slot: number, buffer: ArrayBuffer, owner: string): void {
     this.bytes[slot] = new Uint8Array(buffer);
     this.words[slot] = new Int32Array(buffer);
+    this.halves[slot] = new BigUint64Array(buffer);
     this.owners[slot] = owner;
   }
 
@@ -67,6 +69,7 @@ export class Bus {
     for (let index = 0; index < pageLow.length; index++) this.#point(pageNumber(pageLow[index], pageHigh[index]), 0, 0);
     this.bytes[slot] = NO_BYTES;
     this.words[slot] = NO_WORDS;
+    this.halves[slot] = NO_HALVES;
     this.owners[slot] = '';
   }
 
@@ -102,6 +105,29 @@ export class Bus {
     if (this.audit === undefined) return;
     const kind = this.target >= 0 ? 'memory' : this.target === REGISTERS ? 'registers' : this.target === INTERRUPT ? 'interrupt' : 'nothing';
     this.audit.record(kind, this.target >= 0 ? this.owners[this.target] : '', low, high, this.offset, bytes, write);
+  }
+
+  /**
+   * Reads a submission entry, 64 bytes at an address that is a multiple of 64. `halves` and `words` are one memory. In 64-bit halves and written out,
+   * because every command comes this way.
+   */
+  readEntry(low: number, high: number, halves: BigUint64Array, words: Int32Array): void {
+    this.find(low, high);
+    if (this.target < 0) {
+      this.readWords(low, high, words, words.length);
+      return;
+    }
+    if (this.audit !== undefined) this.note(low, high, words.byteLength, false);
+    const memory = this.halves[this.target];
+    const from = this.offset >>> 3;
+    halves[0] = memory[from];
+    halves[1] = memory[from + 1];
+    halves[2] = memory[from + 2];
+    halves[3] = memory[from + 3];
+    halves[4] = memory[from + 4];
+    halves[5] = memory[from + 5];
+    halves[6] = memory[from + 6];
+    halves[7] = memory[from + 7];
   }
 
   /** Reads `count` words at an address that is a multiple of 4. */
@@ -162,3 +188,4 @@ export class Bus {
 
 const NO_BYTES = new Uint8Array(0);
 const NO_WORDS = new Int32Array(0);
+const NO_HALVES = new BigUint64Array(0);

@@ -37,7 +37,7 @@ function engineOf(sources: AdminSources, name: string): EngineHost {
 async function workingEngine(sources: AdminSources, name: string): Promise<{ engine: EngineHost; state: DeviceState }> {
   const engine = engineOf(sources, name);
   const report = await inTime(engine.report(), `device ${name}`);
-  if (report.state === 'lost') throw new AdminRefusal(409, `device ${name} is lost: ${report.lost}`, deviceRemedy({ engine, report }));
+  if (report.state === 'lost') throw new AdminRefusal(409, `device ${name} is lost: ${report.lost}`, deviceRemedy(report));
   return { engine, state: report.state };
 }
 

@@ -23,12 +23,12 @@ export function statusView({ sources, devices, tenants }: Snapshot): object {
       },
       isolation: configuration.isolation,
     },
-    devices: devices.map(({ name, engine, engine: { facts }, report, silent }) => ({
+    devices: devices.map(({ name, engine: { facts }, report, silent }) => ({
       name,
       class: facts.class,
       state: report?.state ?? 'silent',
       why: report?.lost || silent,
-      remedy: deviceRemedy({ engine, report }),
+      remedy: deviceRemedy(report),
       backing: facts.backing,
       description: facts.description,
       model: facts.model,
@@ -104,7 +104,7 @@ export function deviceView({ name, engine, report, silent }: DeviceSnapshot, sou
     .tenants.flatMap((tenant) =>
       tenant.shares.filter(({ device }) => device === name).map((share) => ({ tenant: tenant.name, ...shareView(share) })),
     );
-  return { name, ...engine.facts, ...(report ?? { state: 'silent', why: silent }), remedy: deviceRemedy({ engine, report }), shares };
+  return { name, ...engine.facts, ...(report ?? { state: 'silent', why: silent }), remedy: deviceRemedy(report), shares };
 }
 
 /** One tree of everything with state. */

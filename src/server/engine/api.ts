@@ -205,6 +205,8 @@ export interface EngineEvents {
   fault: [lease: number, code: number];
   deviceLost: [reason: string];
   deviceRestored: [leases: readonly { lease: number; generation: number }[]];
+  /** The world that the device was in has ended, and its leases with it: nothing but {@link EngineHost.restart} brings the device back. */
+  gone: [reason: string];
   /** Nothing of an earlier holder is left. */
   free: [];
   log: [level: 'debug' | 'info' | 'warn' | 'error', message: string, details: Readonly<Record<string, string | number | boolean>>];
@@ -277,6 +279,12 @@ export interface EngineHost extends EventEmitter<EngineEvents>, PciCalls {
   inspect(): Promise<unknown>;
   /** Statistics that the engine keeps in shared memory; read at any time. */
   readonly counters: CounterView;
+  /**
+   * After `gone`, once the report says that nothing of an earlier holder is left: ends the thread, prepares the device's world anew, and starts over with a thread
+   * in it. Until then everything else is refused with `deviceLost`. It can be tried again. @throws HardwareError as long as
+   * there is no such world, or another device in it
+   */
+  restart(): Promise<void>;
   /** Lets requests in flight end (up to `milliseconds`), closes every lease and the device, and ends the thread. */
   close(milliseconds: number): Promise<void>;
 }

@@ -146,6 +146,18 @@ export class Device {
     yield* this.#alone(() => this.#life.goDown());
   }
 
+  /** The world that the device is in has ended: so do all leases. Told in that order: lost, revoked, gone. */
+  *leave(reason: string): Task<void> {
+    // A reset that is under way finds it out by itself.
+    while (this.state === 'resetting') yield 1;
+    yield* this.lose(reason);
+    for (const lease of [...this.leases.values()]) {
+      if (!lease.closing) this.#parts.post.event('revoked', [lease.handle, `the device is gone: ${reason}`]);
+      yield* this.closeLease(lease.handle, Code.revoked);
+    }
+    this.#parts.post.event('gone', [reason]);
+  }
+
   /** Tries to bring a lost device back; its leases go on with a new generation. True if it worked. */
   *revive(): Task<boolean> {
     if (this.state !== 'lost' || this.#backing.lost !== undefined) return false;

@@ -68,6 +68,8 @@ export class Engine {
   /** This turn had answers: whoever waits for them may be waiting for this very processor. */
   #published = false;
   #nextEvent = 0;
+  /** It was noticed that the backing is lost. */
+  #gone = false;
   #busySleep = BUSY_SLEEP_US;
 
   constructor(backing: Backing, settings: EngineSettings, port: MessagePort, signals: Signals, activations: IdRing, ready: IdRing, clock: Clock) {
@@ -274,8 +276,9 @@ export class Engine {
   }
 
   #afterPoll(now: number): number {
-    if (this.backing.lost !== undefined && this.device.state !== 'lost' && this.device.state !== 'closed') {
-      this.#watchdog.failed(new HardwareError('lost', this.backing.lost));
+    if (this.backing.lost !== undefined && !this.#gone) {
+      this.#gone = true;
+      this.#watchdog.gone(this.backing.lost);
     }
     this.#watchdog.turn(now);
     const taken = this.#reap();

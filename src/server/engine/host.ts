@@ -49,8 +49,8 @@ interface Waiting {
   readonly progress: ((done: number) => void) | undefined;
 }
 
-interface HostParts {
-  readonly name: string;
+/** An engine at work: what its probe found, its thread, and what both threads share. */
+export interface EngineThread {
   readonly facts: DeviceFacts;
   readonly worker: Worker;
   readonly port: MessagePort;
@@ -65,11 +65,12 @@ interface HostParts {
 export class Host extends EventEmitter<EngineEvents> implements EngineHost {
   readonly name: string;
   readonly facts: DeviceFacts;
-  readonly #parts: HostParts;
+  readonly #start: () => Promise<EngineThread>;
+  #thread: EngineThread;
   readonly #counters = new Counters();
   readonly #waiting = new Map<number, Waiting>();
   readonly #channels: (Channel | undefined)[] = [];
-  readonly #watch: CompletionWatch;
+  #watch: CompletionWatch;
   /** Channel numbers of each lease's queues. */
   readonly #queues = new Map<number, Map<number, number>>();
   /** Why calls fail once the thread has ended by itself. */
@@ -77,23 +78,21 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
   #nextId = 1;
   #ended: Error | undefined;
   #closing: Promise<void> | undefined;
+  #restarting: Promise<void> | undefined;
+  /** A restart ends the thread, or has ended it; there is no other yet. */
+  #leaving = false;
+  /** The thread has not ended. */
+  #running = false;
 
-  constructor(parts: HostParts) {
+  /** `thread` came from `start`, which makes one anew for {@link restart}. */
+  constructor(name: string, thread: EngineThread, start: () => Promise<EngineThread>) {
     super();
-    this.name = parts.name;
-    this.facts = parts.facts;
-    this.#parts = parts;
-    this.#gone = new HardwareError('lost', `the engine of ${parts.name} has ended`);
-    this.#watch = new CompletionWatch(parts.signals, () => this.takeReady());
-    parts.port.on('message', (message: EngineMessage) => this.#take(message));
-    parts.worker.on('error', (error) => this.#end(error));
-    parts.worker.on('exit', () => {
-      // Its last words may still be on their way.
-      for (let last = receiveMessageOnPort(parts.port); last !== undefined; last = receiveMessageOnPort(parts.port)) {
-        this.#take(last.message as EngineMessage);
-      }
-      this.#end(this.#gone);
-    });
+    this.name = name;
+    this.facts = thread.facts;
+    this.#start = start;
+    this.#thread = thread;
+    this.#gone = new HardwareError('lost', `the engine of ${name} has ended`);
+    this.#watch = this.#listen(thread);
   }
 
   get counters(): CounterView {
@@ -115,7 +114,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     while (this.#channels[number] !== undefined) number++;
     if (number >= MAX_CHANNELS) throw new Refusal('queueLimit', 'queue', number);
     const memory = createChannelMemory(entries);
-    const channel = new Channel(number, memory, this.#parts.activations, this.#parts.signals, this.#watch);
+    const channel = new Channel(number, memory, this.#thread.activations, this.#thread.signals, this.#watch);
     this.#channels[number] = channel;
     try {
       const opened = await this.#call('openQueue', [lease, number, memory, randomInt(2 ** 32)]);
@@ -235,6 +234,11 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#call('inspect', []);
   }
 
+  restart(): Promise<void> {
+    this.#restarting ??= this.#restart().finally(() => (this.#restarting = undefined));
+    return this.#restarting;
+  }
+
   close(milliseconds: number): Promise<void> {
     this.#closing ??= this.#close(milliseconds);
     return this.#closing;
@@ -242,7 +246,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
 
   /** Looks at the queues that the engine says have completions. Returns how many there were. */
   takeReady(): number {
-    const { ready } = this.#parts;
+    const { ready } = this.#thread;
     let found = 0;
     for (let number = ready.pop(); number >= 0; number = ready.pop()) {
       this.#channels[number]?.onCompletions();
@@ -256,13 +260,54 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     this.#channels[channel] = undefined;
   }
 
+  #listen(thread: EngineThread): CompletionWatch {
+    const { worker, port, signals } = thread;
+    this.#running = true;
+    const end = (error: Error): void => {
+      if (this.#thread !== thread) return;
+      this.#running = false;
+      this.#end(error);
+    };
+    port.on('message', (message: EngineMessage) => this.#take(message));
+    worker.on('error', end);
+    worker.on('exit', () => {
+      // Its last words may still be on their way.
+      for (let last = receiveMessageOnPort(port); last !== undefined; last = receiveMessageOnPort(port)) this.#take(last.message as EngineMessage);
+      end(this.#gone);
+    });
+    return new CompletionWatch(signals, () => this.takeReady());
+  }
+
+  async #restart(): Promise<void> {
+    if (this.#closing !== undefined) throw this.#gone;
+    if (!this.#leaving) {
+      this.#leaving = true;
+      await this.#endThread(0);
+      this.#ended = new Refusal('deviceLost', 'device', this.name);
+    }
+    const thread = await this.#start();
+    this.#thread = thread;
+    this.#watch = this.#listen(thread);
+    if (!isSameDevice(this.facts, thread.facts)) {
+      await this.#endThread(0);
+      throw new HardwareError('unsupported', `another device is there now: ${thread.facts.model}, serial number ${thread.facts.serial}`);
+    }
+    this.#leaving = false;
+    this.#ended = undefined;
+  }
+
   async #close(milliseconds: number): Promise<void> {
-    const { worker, port, prepared, release } = this.#parts;
+    await this.#restarting?.catch(() => undefined);
+    if (!this.#leaving) await this.#endThread(milliseconds);
+  }
+
+  async #endThread(milliseconds: number): Promise<void> {
+    const { worker, port, prepared, release } = this.#thread;
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     try {
-      if (this.#ended === undefined) {
+      if (this.#running) {
         // The thread ends right behind its answer, and the end may be heard of first.
-        await this.#call('close', [milliseconds]).catch((error: unknown) => {
+        await this.#send('close', [milliseconds]).catch((error: unknown) => {
           if (error !== this.#gone) throw error;
         });
         const late = setTimeout(() => void worker.terminate(), STOP_MS);
@@ -281,12 +326,19 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     args: Parameters<EngineMethods[Method]>,
     progress?: (done: number) => void,
   ): Promise<ReturnType<EngineMethods[Method]>> {
-    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    return this.#ended === undefined ? this.#send(method, args, progress) : Promise.reject(this.#ended);
+  }
+
+  #send<Method extends EngineMethod>(
+    method: Method,
+    args: Parameters<EngineMethods[Method]>,
+    progress?: (done: number) => void,
+  ): Promise<ReturnType<EngineMethods[Method]>> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject, progress });
-      this.#parts.port.postMessage({ id, method, args } satisfies ControlRequest);
-      this.#parts.signals.announceControl();
+      this.#thread.port.postMessage({ id, method, args } satisfies ControlRequest);
+      this.#thread.signals.announceControl();
     });
   }
 
@@ -312,10 +364,21 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     this.#ended = error;
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
-    if (this.#closing !== undefined) return;
+    if (this.#closing !== undefined || this.#leaving) return;
     this.emit('log', 'error', 'the engine has ended', { device: this.name, error: error.stack ?? error.message });
     this.emit('deviceLost', error.message);
     // Nobody answers their requests any more: the sessions have to end, so that their clients hear of it.
     for (const lease of this.#queues.keys()) this.emit('fault', lease, Code.internal);
   }
+}
+
+/** Whether whoever was given windows on `before` can be given them on `now`: the same controller, with no namespace less and none shorter. */
+function isSameDevice(before: DeviceFacts, now: DeviceFacts): boolean {
+  return (
+    now.model === before.model &&
+    now.serial === before.serial &&
+    before.namespaces.every((old) =>
+      now.namespaces.some(({ id, blocks, blockBytes }) => id === old.id && blocks >= old.blocks && blockBytes === old.blockBytes),
+    )
+  );
 }

@@ -52,6 +52,7 @@ export class Lifecycle {
     } catch (error) {
       if (!(error instanceof HardwareError)) throw error;
       this.#parts.post.log('error', 'the device could not be opened', { error: error.message });
+      if (error.code === 'lost') throw new Refusal('deviceLost', 'device', error.message);
       throw new Refusal('deviceUnavailable', 'device');
     }
   }

@@ -7,7 +7,7 @@ import type { DeviceFacts, EngineHost } from './api.js';
 import { LEASES_OF_A_DEVICE, MAX_CHANNELS, MAX_DEVICES, type EngineMessage, type EngineSettings, type EngineStart } from './control.js';
 import { takeThread } from './engine-threads.js';
 import { errorOf } from './failure.js';
-import { Host } from './host.js';
+import { Host, type EngineThread } from './host.js';
 import { IdRing } from './id-ring.js';
 import { Signals } from './signals.js';
 
@@ -27,11 +27,17 @@ const PROBE_MS = 30_000;
 export async function startEngine(options: EngineOptions): Promise<EngineHost> {
   const { name, backing, ...given } = options;
   const settings: EngineSettings = { ...DEFAULTS, ...given, name, leaseBase: (enginesStarted++ % MAX_DEVICES) * LEASES_OF_A_DEVICE };
+  let host: Host | undefined;
+  const start = (): Promise<EngineThread> => startThread(settings, backing, () => host?.takeReady());
+  host = new Host(name, await start(), start);
+  return host;
+}
+
+async function startThread(settings: EngineSettings, backing: BackingOptions, takeReady: () => void): Promise<EngineThread> {
   const prepared = await prepareBacking(backing);
   const native = shm();
   const engineWake = native.eventfd();
-  let host: Host | undefined;
-  const mainWaker = native.createWaker(() => host?.takeReady());
+  const mainWaker = native.createWaker(takeReady);
   const release = (): void => {
     native.closeWaker(mainWaker);
     native.close(engineWake);
@@ -45,8 +51,7 @@ export async function startEngine(options: EngineOptions): Promise<EngineHost> {
   worker.postMessage({ start, port: port2 }, [port2]);
   try {
     const facts = await started(worker, port1);
-    host = new Host({ name, facts, worker, port: port1, signals, activations, ready, prepared, release });
-    return host;
+    return { facts, worker, port: port1, signals, activations, ready, prepared, release };
   } catch (error) {
     await worker.terminate();
     port1.close();

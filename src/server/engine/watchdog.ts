@@ -68,6 +68,12 @@ export class Watchdog {
     else this.#start('reset', this.#device.resetController(error.message));
   }
 
+  /** The backing is lost, for good. */
+  gone(reason: string): void {
+    this.#post.log('error', 'device failure', { code: 'lost', error: reason });
+    this.#start('leave', this.#device.leave(reason));
+  }
+
   #scan(pair: QueuePair, now: number): void {
     if (pair.count === 0) return;
     const table = this.#path.tables.get(pair);

@@ -1,5 +1,5 @@
 /** The engine behind rings that a client has mapped: what a good client sees, and what a bad one can do, which is to hurt itself. */
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../../src/hw/emulated/index.js';
 import { shm } from '../../../src/native/shm.js';
 import { Code, EntryFlag, Field, Operation, type RequestFields } from '../../../src/protocol/index.js';
@@ -312,7 +312,7 @@ describe('the end of the queue', () => {
     ring.commit();
     const before = descriptorCount();
     world.run(world.methods.closeQueue(tenant.lease.lease, tenant.queue));
-    await vi.waitFor(() => expect(descriptorCount()).toBe(before - 1));
+    await expect.poll(() => descriptorCount()).toBe(before - 1);
     files.revoke(true);
     expect(descriptorCount()).toBe(before - 3);
     // What is left is the client's own.

@@ -1,6 +1,6 @@
 /** Vectors that are bound to event descriptors of clients: who is told, of what, and that nobody else is held up by what a client does to its own. */
 import { openSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { shm } from '../../../src/native/shm.js';
 import { Code } from '../../../src/protocol/index.js';
 import type { Coalescing } from '../../../src/server/engine/api.js';
@@ -50,7 +50,7 @@ function request(tenant: Tenant): void {
   world.engine.turn();
 }
 
-const woken = (fd: number): Promise<void> => vi.waitFor(() => expect(shm().eventfdTake(fd)).toBeGreaterThan(0));
+const woken = (fd: number): Promise<void> => expect.poll(() => shm().eventfdTake(fd)).toBeGreaterThan(0);
 
 describe('a bound descriptor', () => {
   test('is told of its lease\u2019s vector, and of nothing else', async () => {
@@ -119,7 +119,7 @@ describe('a bound descriptor', () => {
     expect([later, ofB, ofC, others].map(({ signal }) => shm().signalCounters(signal))).toEqual([undefined, undefined, undefined, undefined]);
     expect(world.engine.inspect()).toMatchObject({ vectors: [] });
     // The clients' ends are left.
-    await vi.waitFor(() => expect(descriptorCount()).toBe(before + 5), { timeout: 10_000 });
+    await expect.poll(() => descriptorCount()).toBe(before + 5);
   });
 
   test('is released with the engine', () => {
@@ -163,7 +163,7 @@ describe('is refused', () => {
       [{ microseconds: 0, events: 8 }, 'events: 8'],
     ];
     for (const [coalescing, message] of wrong) expect(() => takeDescriptor(shm().eventfd(), coalescing, USER)).toThrow(`outOfRange at ${message}`);
-    await vi.waitFor(() => expect(descriptorCount()).toBe(before));
+    await expect.poll(() => descriptorCount()).toBe(before);
   });
 
   test('a descriptor that is no eventfd, and it is closed', async () => {
@@ -172,7 +172,7 @@ describe('is refused', () => {
     for (const fd of [left, right, shm().memfdCreate('test', 4096), shm().epollCreate(), openSync('/dev/null', 'r')]) {
       expect(() => takeDescriptor(fd, AT_ONCE, USER)).toThrow('notAnEventfd at fd');
     }
-    await vi.waitFor(() => expect(descriptorCount()).toBe(before));
+    await expect.poll(() => descriptorCount()).toBe(before);
   });
 });
 
@@ -214,7 +214,7 @@ describe('the engine and the other tenants go on', () => {
       const { fd } = bind(other);
       const pass = await file.open();
       expect(() => takeDescriptor(pass, AT_ONCE, USER)).toThrow('notAnEventfd at fd');
-      await vi.waitFor(() => expect(file.stuck.length).toBe(1));
+      await expect.poll(() => file.stuck.length).toBe(1);
       await bothGoOn(hostile, other, fd);
       // Its close is still under way.
       expect(file.stuck.length).toBe(1);

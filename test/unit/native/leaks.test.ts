@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 
 import { shm } from '../../../src/native/shm.js';
 import { descriptorCount, mappingsOf, resultOf, thread } from './support.js';
@@ -29,7 +29,7 @@ function round(): void {
 test('a thousand rounds leave no descriptor and no mapping', async () => {
   const before = descriptorCount();
   for (let i = 0; i < 1000; i++) round();
-  await vi.waitFor(() => expect(descriptorCount()).toBe(before));
+  await expect.poll(() => descriptorCount()).toBe(before);
   expect(mappingsOf('leaks')).toEqual([]);
 });
 

@@ -31,10 +31,7 @@ function bound(microseconds = 0, events = 0): { id: number; fd: number } {
 /** Takes signals until there were `count` of them, and no more. */
 async function taken(fd: number, count: number): Promise<void> {
   let seen = 0;
-  await vi.waitFor(() => {
-    seen += shm().eventfdTake(fd);
-    expect(seen).toBe(count);
-  });
+  await expect.poll(() => (seen += shm().eventfdTake(fd))).toBe(count);
 }
 
 /** The thread has seen everything that was raised or ended before. Twice, as it may have been in the middle of looking. */
@@ -174,7 +171,7 @@ describe('an id that was ended', () => {
     expect([shm().signalRaise(id, 1), shm().signalEnd(id), shm().signalCounters(id)]).toEqual([false, false, undefined]);
     await seenByThread();
     // The client's end is left.
-    await vi.waitFor(() => expect(descriptorCount()).toBe(before + 1));
+    await expect.poll(() => descriptorCount()).toBe(before + 1);
   });
 
   test('does not come to stand for the next one in its place', async () => {
@@ -197,7 +194,7 @@ describe('an id that was ended', () => {
       for (const id of ids) shm().signalRaise(id, 2);
       for (const id of ids) shm().signalEnd(id);
     }
-    await vi.waitFor(() => expect(descriptorCount()).toBe(before));
+    await expect.poll(() => descriptorCount()).toBe(before);
   });
 
   test('has made room: 4096 are bound at once, and one more is refused', async () => {
@@ -207,7 +204,7 @@ describe('an id that was ended', () => {
     descriptors.push(more);
     expect(() => shm().signalBind(more, 0, 0)).toThrow(expect.objectContaining({ code: 'ENOSPC' }));
     for (const id of ids) shm().signalEnd(id);
-    await vi.waitFor(() => expect(() => bound()).not.toThrow());
+    await vi.waitFor(() => expect(() => bound()).not.toThrow(), { timeout: 20_000 });
   });
 });
 
@@ -215,5 +212,5 @@ test('a descriptor is closed elsewhere', async () => {
   await seenByThread();
   const before = descriptorCount();
   expect(shm().closeElsewhere(shm().eventfd(), 0)).toBe(true);
-  await vi.waitFor(() => expect(descriptorCount()).toBe(before));
+  await expect.poll(() => descriptorCount()).toBe(before);
 });

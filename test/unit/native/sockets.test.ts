@@ -2,7 +2,7 @@ import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { shm } from '../../../src/native/shm.js';
 import { Lingering } from '../../support/lingering.js';
@@ -121,7 +121,7 @@ test.each([0, 1, 3])('of 4 descriptors %i are kept, the others closed', async (m
   const got = shm().receiveDescriptors(right, bytes, most);
   expect(got.truncated).toBe(true);
   expect(got.descriptors).toHaveLength(most);
-  await vi.waitFor(() => expect(descriptorCount()).toBe(before + most));
+  await expect.poll(() => descriptorCount()).toBe(before + most);
   for (const fd of got.descriptors) shm().close(fd);
 });
 
@@ -129,7 +129,7 @@ test('descriptors that arrive at a plain receive are not kept', async () => {
   const before = descriptorCount();
   shm().sendDescriptors(left, bytes, [left, right]);
   expect(shm().receive(right, bytes, 0, 64)).toBe(64);
-  await vi.waitFor(() => expect(descriptorCount()).toBe(before));
+  await expect.poll(() => descriptorCount()).toBe(before);
 });
 
 test('descriptors that take for ever to close keep nobody waiting, and each user can have a few of them', async () => {
@@ -141,13 +141,13 @@ test('descriptors that take for ever to close keep nobody waiting, and each user
     shm().close(fd);
     expect(shm().receive(right, bytes, 0, 64)).toBe(64);
   }
-  await vi.waitFor(() => expect(shm().canCloseElsewhere(uid)).toBe(false));
+  await expect.poll(() => shm().canCloseElsewhere(uid)).toBe(false);
   expect(shm().canCloseElsewhere(uid + 1)).toBe(true);
   expect(shm().closeElsewhere(shm().eventfd(), uid)).toBe(false);
   expect(shm().closeElsewhere(shm().eventfd(), uid + 1)).toBe(true);
   for (const file of files) file.end();
-  await vi.waitFor(() => expect(shm().canCloseElsewhere(uid)).toBe(true));
-  await vi.waitFor(() => expect(descriptorCount()).toBe(before));
+  await expect.poll(() => shm().canCloseElsewhere(uid)).toBe(true);
+  await expect.poll(() => descriptorCount()).toBe(before);
 });
 
 test('a socket that refuses descriptors is one to which none can be sent, where the kernel can do that', () => {

@@ -385,5 +385,7 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   async inspect(): Promise<unknown> {
     return {};
   }
+  async restart(): Promise<void> {}
+
   async close(): Promise<void> {}
 }

@@ -1,6 +1,6 @@
 /** Vectors on event descriptors, as messages: bound, bound again, released; what a client can send in place of an eventfd. */
 import { openSync } from 'node:fs';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { shm } from '../../../src/native/shm.js';
 import { Code } from '../../../src/protocol/index.js';
 import { StuckFile } from '../../support/fuse.js';
@@ -42,7 +42,7 @@ const signalOf = (client: ReadyClient, vector = 0): number => world.engine.signa
 
 async function raised(client: ReadyClient, fd: number): Promise<void> {
   expect(shm().signalRaise(signalOf(client), 1)).toBe(true);
-  await vi.waitFor(() => expect(shm().eventfdTake(fd)).toBe(1));
+  await expect.poll(() => shm().eventfdTake(fd)).toBe(1);
 }
 
 describe('an event descriptor', () => {
@@ -178,7 +178,7 @@ describe('in place of an eventfd', () => {
     try {
       const fd = await file.open();
       expect(await redeem(await bind(client, 'client'), [fd])).toMatchObject({ status: Code.notAnEventfd });
-      await vi.waitFor(() => expect(file.stuck.length).toBe(1));
+      await expect.poll(() => file.stuck.length).toBe(1);
       await client.call('ping');
       shm().closeElsewhere(fd, 77_777);
     } finally {

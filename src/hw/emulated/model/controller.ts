@@ -93,11 +93,10 @@ export class Controller {
       health,
       clock,
       remove,
-      running: () => this.running,
+      registers,
       execute: (command) => (command.queue.id === 0 ? admin.execute(command) : io.execute(command)),
       flushState: (medium, ticket) => flushing.state(medium, ticket),
       continueZeroing: (command) => io.continueZeroing(command),
-      fail: () => registers.setFatal(),
     });
     this.registers = registers;
     this.queues = queues;
@@ -108,17 +107,11 @@ export class Controller {
     this.#flushing = flushing;
   }
 
-  /** Enabled, ready, well, and not shut down: the only state in which queues are served. */
-  get running(): boolean {
-    const { registers } = this;
-    return registers.enabled && registers.ready && !registers.fatal && registers.shutdownStatus !== ShutdownStatus.complete;
-  }
-
   /** A 32-bit write to the registers or doorbells, `offset` a multiple of 4. */
   write(offset: number, value: number): void {
     if (offset >= DOORBELLS) {
       const index = (offset - DOORBELLS) / (4 << this.#environment.shape.doorbellStride);
-      if (this.running && Number.isInteger(index)) this.queues.ring(index, value & 0xffff);
+      if (this.registers.serving && Number.isInteger(index)) this.queues.ring(index, value & 0xffff);
       return;
     }
     const before = this.registers.cc;
@@ -135,7 +128,7 @@ export class Controller {
   step(now: number): number {
     if (this.#isStarting() && now >= this.#readyAt) this.registers.setReady();
     if (this.registers.shutdownStatus === ShutdownStatus.occurring) this.#continueShutdown();
-    return this.running ? this.engine.step(now, this.features.burst) : 0;
+    return this.registers.serving ? this.engine.step(now, this.features.burst) : 0;
   }
 
   /** Controller reset (7.3.2): queues and features are gone; the admin queue registers stay. */

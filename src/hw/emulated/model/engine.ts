@@ -9,6 +9,7 @@ import type { Health } from './health.js';
 import { Held, type HeldCommand, type HeldCommands } from './held.js';
 import { FlushState } from './media.js';
 import { CompletionQueue, type QueueSet, SubmissionQueue } from './queues.js';
+import type { Registers } from './registers.js';
 
 /** Commands carried out in one step, so that whoever steps the model gets its turn. */
 const STEP_COMMANDS = 256;
@@ -24,16 +25,14 @@ export interface EngineTargets {
   readonly health: Health;
   /** Milliseconds, as in `hw/task.ts`. */
   readonly clock: () => number;
-  /** Whether queues may be served. Asked again after each command, because a command can end it. */
-  readonly running: () => boolean;
+  /** Whether queues may be served is asked again after each command, because a command can end it. */
+  readonly registers: Registers;
   /** Carries out a command: a status, or `LATER`. */
   readonly execute: (command: Command) => number;
   /** One of {@link FlushState}. */
   readonly flushState: (medium: number, ticket: number) => number;
   /** Goes on with a command that makes blocks zeros: a status, or `LATER`. */
   readonly continueZeroing: (held: HeldCommand) => number;
-  /** Controller fatal status. */
-  readonly fail: () => void;
   /** The function leaves the bus. */
   readonly remove: () => void;
 }
@@ -77,15 +76,15 @@ export class CommandEngine {
   }
 
   #serve(now: number, burst: number): number {
-    const { queues, running } = this.#targets;
+    const { queues, registers } = this.#targets;
     let done = 0;
     for (let queue = queues.next(); queue !== undefined; queue = queues.next()) {
       const end = Math.min(STEP_COMMANDS, done + burst);
-      while (done < end && queue.head !== queue.tail && !queue.completion.full && !queue.gone && running()) {
+      while (done < end && queue.head !== queue.tail && !queue.completion.full && !queue.gone && registers.serving) {
         this.#fetch(queue, now);
         done++;
       }
-      if (!running()) return done;
+      if (!registers.serving) return done;
       queues.putBack(queue);
       if (done >= STEP_COMMANDS) break;
     }
@@ -95,7 +94,7 @@ export class CommandEngine {
   #fetch(queue: SubmissionQueue, now: number): void {
     const command = this.#command;
     this.#audit(queue.id, -1);
-    this.#targets.queues.fetch(queue, command.words);
+    this.#targets.queues.fetch(queue, command);
     this.#audit(queue.id, command.id);
     command.queue = queue;
     if (this.faults !== undefined && this.#interfere(this.faults, now)) return;
@@ -150,7 +149,7 @@ export class CommandEngine {
         return true;
       }
       case 'fatal':
-        this.#targets.fail();
+        this.#targets.registers.setFatal();
         return true;
       case 'removeDevice':
         this.#targets.remove();
@@ -185,9 +184,9 @@ export class CommandEngine {
 
   /** Goes on with held commands whose time has come. Returns how many. */
   #release(now: number): number {
-    const { held, running } = this.#targets;
+    const { held, registers } = this.#targets;
     let done = 0;
-    for (let index = 0; index < held.count && running();) {
+    for (let index = 0; index < held.count && registers.serving;) {
       const command = held.at(index);
       const { queue, kind, commandId, tamper } = command;
       const isDue = kind === Held.time && now >= command.due;

@@ -56,6 +56,8 @@ export class Features {
   /** I/O submission and completion queues that the host was granted. */
   submissionQueues = 0;
   completionQueues = 0;
+  /** Whether a write is durable only after a flush. */
+  writeCache = true;
 
   constructor(targets: FeatureTargets) {
     this.#targets = targets;
@@ -64,7 +66,7 @@ export class Features {
   }
 
   reset(): void {
-    for (const [id, { initial }] of Object.entries(PLAIN)) this.#plain.set(Number(id), initial);
+    for (const [id, { initial }] of Object.entries(PLAIN)) this.#setPlain(Number(id), initial);
     this.#coalescingDisabled.fill(0);
     this.submissionQueues = this.#targets.shape.queuePairs;
     this.completionQueues = this.#targets.shape.queuePairs;
@@ -73,15 +75,15 @@ export class Features {
     for (const namespace of this.#targets.namespaces) namespace.errorRecovery = 0;
   }
 
-  /** Whether a write is durable only after a flush. */
-  get writeCache(): boolean {
-    return this.#plain.get(FeatureId.volatileWriteCache) !== 0;
-  }
-
   /** Commands of one submission queue in a row. */
   get burst(): number {
     const exponent = (this.#plain.get(FeatureId.arbitration) ?? 0) & 7;
     return exponent === NO_BURST_LIMIT ? Infinity : 1 << exponent;
+  }
+
+  #setPlain(id: number, value: number): void {
+    this.#plain.set(id, value);
+    if (id === FeatureId.volatileWriteCache) this.writeCache = value !== 0;
   }
 
   set(command: Command): number {
@@ -112,7 +114,7 @@ export class Features {
       default: {
         const plain = PLAIN[id];
         if (plain === undefined) return command.wrong(Sqe.cdw10, Status.invalidField);
-        this.#plain.set(id, value & plain.mask);
+        this.#setPlain(id, value & plain.mask);
         return Status.success;
       }
     }

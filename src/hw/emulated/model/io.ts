@@ -10,7 +10,9 @@ import {
   NvmOpcode,
   Sqe,
   Status,
+  fieldMax,
   getField,
+  putField,
 } from '../../nvme/spec/index.js';
 import { NOTHING } from '../bus.js';
 import type { Transfer } from '../transfer.js';
@@ -26,6 +28,12 @@ import { ZEROING_BYTES, Zeroing } from './zeroing.js';
 const SCRATCH_BYTES = 65_536;
 /** Above this high word no block address is below 2^53. */
 const HIGHEST_LBA_WORD = 0x20_0000;
+/** Of each opcode: whether there is such a command. */
+const SUPPORTED = new Uint8Array(256);
+for (const opcode of [NvmOpcode.flush, NvmOpcode.write, NvmOpcode.read, NvmOpcode.compare, NvmOpcode.writeZeroes, NvmOpcode.datasetManagement])
+  SUPPORTED[opcode] = 1;
+const FORCED = putField(IoCdw12.fua, 1);
+const BLOCKS = fieldMax(IoCdw12.nlb);
 
 export interface IoTargets {
   readonly namespaces: readonly Namespace[];
@@ -57,7 +65,7 @@ export class IoCommands {
     if (command.unsupportedBits !== 0) return command.wrong(Sqe.cdw0, Status.invalidField);
     const { opcode, namespace: id } = command;
     if (opcode === NvmOpcode.flush && id === ALL_NAMESPACES) return this.#flushed(this.#targets.flushing.flush(command, ALL_MEDIA));
-    if (!isSupported(opcode)) return command.wrong(Sqe.cdw0, Status.invalidOpcode);
+    if (SUPPORTED[opcode] === 0) return command.wrong(Sqe.cdw0, Status.invalidOpcode);
     const namespace = this.#targets.namespaces[id - 1];
     if (namespace === undefined) return command.wrong(Sqe.nsid, Status.invalidNamespace);
     switch (opcode) {
@@ -209,7 +217,7 @@ export class IoCommands {
   }
 
   #isForced(command: Command): boolean {
-    return getField(IoCdw12.fua, command.words[Sqe.cdw12]) !== 0 || !this.#targets.features.writeCache;
+    return (command.words[Sqe.cdw12] & FORCED) !== 0 || !this.#targets.features.writeCache;
   }
 
   /** Range, size limit and data pointer; fills in the transfer. */
@@ -225,7 +233,7 @@ export class IoCommands {
     const { words } = command;
     const high = words[Sqe.cdw11] >>> 0;
     const lba = high < HIGHEST_LBA_WORD ? high * 2 ** 32 + (words[Sqe.cdw10] >>> 0) : Infinity;
-    const blocks = getField(IoCdw12.nlb, words[Sqe.cdw12]) + 1;
+    const blocks = (words[Sqe.cdw12] & BLOCKS) + 1;
     if (!(lba <= namespace.blocks && blocks <= namespace.blocks - lba)) return command.wrong(Sqe.cdw10, Status.lbaOutOfRange);
     this.#position = lba * namespace.blockBytes;
     this.#bytes = blocks * namespace.blockBytes;
@@ -256,19 +264,5 @@ export class IoCommands {
   #mediaError(status: number): number {
     this.#targets.health.mediaErrors++;
     return status;
-  }
-}
-
-function isSupported(opcode: number): boolean {
-  switch (opcode) {
-    case NvmOpcode.flush:
-    case NvmOpcode.write:
-    case NvmOpcode.read:
-    case NvmOpcode.compare:
-    case NvmOpcode.writeZeroes:
-    case NvmOpcode.datasetManagement:
-      return true;
-    default:
-      return false;
   }
 }

@@ -1,6 +1,7 @@
 /** Submission and completion queues of the controller (Base Specification 1.4, 4.1, 4.6), and which submission queues have work. */
 import { COMPLETION_BYTES, COMPLETION_WORDS, Cqe, ErrorEvent, SUBMISSION_BYTES } from '../../nvme/spec/index.js';
 import type { Bus } from '../bus.js';
+import type { Command } from './command.js';
 import type { MsixModel } from './msix.js';
 
 /** Upper half of a page's worth of queue: entries never cross a page, because queues start at one. */
@@ -176,10 +177,10 @@ export class QueueSet {
     if (!queue.gone && !queue.completion.full) this.#list(queue);
   }
 
-  /** Fetches the command at the head into `words`, from wherever the queue lies, and moves the head on. */
-  fetch(queue: SubmissionQueue, words: Int32Array): void {
+  /** Fetches the command at the head into `command`, from wherever the queue lies, and moves the head on. */
+  fetch(queue: SubmissionQueue, command: Command): void {
     const low = (queue.baseLow >>> 0) + queue.head * SUBMISSION_BYTES;
-    this.#bus.readWords(low | 0, low >= CARRY ? queue.baseHigh + 1 : queue.baseHigh, words, words.length);
+    this.#bus.readEntry(low | 0, low >= CARRY ? queue.baseHigh + 1 : queue.baseHigh, command.halves, command.words);
     queue.head = queue.head + 1 === queue.size ? 0 : queue.head + 1;
   }
 

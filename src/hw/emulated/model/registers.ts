@@ -1,9 +1,14 @@
 /** The values of the controller's registers and what writes to them keep (Base Specification 1.4, 3.1). What they cause is the controller's. */
-import { ACQ, AQA, ASQ, CAP, CC, CSTS, CommandSets, INTMC, INTMS, VS, fieldMax, getField, putField } from '../../nvme/spec/index.js';
+import { ACQ, AQA, ASQ, CAP, CC, CSTS, CommandSets, INTMC, INTMS, ShutdownStatus, VS, fieldMax, getField, putField } from '../../nvme/spec/index.js';
 import { VERSION } from './identify.js';
 import type { ControllerShape } from './shape.js';
 
 const CC_BITS = 0x00ff_fff1;
+const ENABLED = putField(CC.fields.en, 1);
+const READY = putField(CSTS.fields.rdy, 1);
+const FATAL = putField(CSTS.fields.cfs, 1);
+const SHUTDOWN = putField(CSTS.fields.shst, fieldMax(CSTS.fields.shst));
+const SHUT_DOWN = putField(CSTS.fields.shst, ShutdownStatus.complete);
 const AQA_BITS = putField(AQA.fields.asqs, 0xfff) | putField(AQA.fields.acqs, 0xfff);
 
 export class Registers {
@@ -38,23 +43,28 @@ export class Registers {
   }
 
   get enabled(): boolean {
-    return getField(CC.fields.en, this.cc) === 1;
+    return (this.cc & ENABLED) !== 0;
   }
 
   get ready(): boolean {
-    return getField(CSTS.fields.rdy, this.csts) === 1;
+    return (this.csts & READY) !== 0;
   }
 
   get fatal(): boolean {
-    return getField(CSTS.fields.cfs, this.csts) === 1;
+    return (this.csts & FATAL) !== 0;
+  }
+
+  /** Enabled, ready, well, and not shut down: the only state in which queues are served. */
+  get serving(): boolean {
+    return this.enabled && (this.csts & (READY | FATAL)) === READY && (this.csts & SHUTDOWN) !== SHUT_DOWN;
   }
 
   setFatal(): void {
-    this.csts |= putField(CSTS.fields.cfs, 1);
+    this.csts |= FATAL;
   }
 
   setReady(): void {
-    this.csts |= putField(CSTS.fields.rdy, 1);
+    this.csts |= READY;
   }
 
   /** One of `ShutdownStatus`. */
@@ -63,7 +73,7 @@ export class Registers {
   }
 
   setShutdown(status: number): void {
-    this.csts = (this.csts & ~putField(CSTS.fields.shst, 3)) | putField(CSTS.fields.shst, status);
+    this.csts = (this.csts & ~SHUTDOWN) | putField(CSTS.fields.shst, status);
   }
 
   /** The 32-bit word at `offset` (a multiple of 4), for everything below the doorbells. */
