@@ -6,7 +6,7 @@ import { WINDOW_BYTES, configuration, tenant } from '../support/server.js';
 
 export const pciConfiguration = (address: string, path: string): ReturnType<typeof configuration> =>
   configuration({
-    tenants: ['alice', 'bob', 'carol'].map((name, index) => tenant(name, index * WINDOW_BYTES, {}, { modes: ['shared', 'exclusive'] })),
+    tenants: ['alice', 'bob', 'carol'].map((name, index) => tenant(name, index * WINDOW_BYTES, { modes: ['shared', 'exclusive'] })),
     devices: [{ name: 'nvme0', backing: { kind: 'pci', address, path } }],
   });
 
