@@ -55,6 +55,7 @@ export interface Space {
 }
 
 export interface RunningDevice {
+  readonly config: DeviceConfig;
   readonly engine: EngineHost;
   readonly spaces: readonly Space[];
 }
@@ -74,10 +75,23 @@ export async function startDevice(device: DeviceConfig, ledger: Ledger, log: Log
       ledger.noteClean(identity, written, bytes - written);
       return { device: name, namespace, identity };
     });
-    return { engine, spaces };
+    return { config: device, engine, spaces };
   } catch (error) {
     await engine?.close(0);
     throw new DeviceError(name, error);
+  }
+}
+
+/** Windows of blocks were given on what the ledger knows: another file under the name of an image holds who knows whose data. @throws DeviceError */
+export function requireSameSpaces(device: RunningDevice | undefined): void {
+  for (const { namespace, identity } of device?.spaces ?? []) {
+    const { image } = namespace;
+    if (image === undefined || device === undefined) continue;
+    if (imageBytes(image) === 0 || identityOf(device.config, namespace) !== identity)
+      throw new DeviceError(
+        device.engine.name,
+        new HardwareError('unsupported', `${image} is not the file that it was: restart the server if it is to be used`),
+      );
   }
 }
 
