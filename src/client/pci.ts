@@ -1,5 +1,5 @@
 /** The PCI function behind a device, as this lease may see it. */
-import type { PciRegionInfo } from '../protocol/index.js';
+import { MAX_ROM_READ_BYTES, type PciRegionInfo } from '../protocol/index.js';
 import { readConfigValue, readData, readPciRegions, readResetAsked } from './answers.js';
 import { refusal } from './errors.js';
 import type { SignalOption } from './region.js';
@@ -11,8 +11,6 @@ export type AccessWidth = 1 | 2 | 4;
 /** Register of the expansion ROM in configuration space, and its enable bit (PCI Local Bus 3.0, 6.2.5.2). */
 const ROM_REGISTER = 0x30;
 const ROM_ENABLE = 1;
-/** Bytes of ROM in one message. */
-const ROM_PART_BYTES = 262_144;
 
 export class PciFunction {
   readonly #session: Session;
@@ -58,8 +56,8 @@ export class PciFunction {
     await this.writeConfig(ROM_REGISTER, 4, (before | ROM_ENABLE) >>> 0, options);
     try {
       const rom = new Uint8Array(region.bytes);
-      for (let at = 0; at < rom.length; at += ROM_PART_BYTES) {
-        const length = Math.min(ROM_PART_BYTES, rom.length - at);
+      for (let at = 0; at < rom.length; at += MAX_ROM_READ_BYTES) {
+        const length = Math.min(MAX_ROM_READ_BYTES, rom.length - at);
         const fields = { lease: this.#lease, offset: at, length };
         await this.#session.calls.call('readPciRom', fields, (answer) => rom.set(readData(answer, length), at), options);
       }

@@ -2,6 +2,7 @@
 import type { Bar, BarInfo, ConfigSpace } from '../backing.js';
 import { HardwareError, type Task } from '../task.js';
 import { findCapability } from './capabilities.js';
+import type { MessageInterrupts } from './msi.js';
 import { CapabilityId, MSIX_BIR_MASK, MSIX_ENTRY_MASKED, Msix, MsixControl, MsixEntry } from './spec.js';
 
 /** Entries that are programmed without waiting for the device. */
@@ -56,7 +57,7 @@ function rangeOf(bars: readonly BarInfo[], register: number, bytes: number): Bar
   return { bar: index, offset, bytes };
 }
 
-export class MsixTable {
+export class MsixTable implements MessageInterrupts {
   readonly capability: MsixCapability;
   readonly #config: ConfigSpace;
   readonly #bar: Bar;

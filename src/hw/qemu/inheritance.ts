@@ -6,7 +6,7 @@ import { usableVectors } from './arguments.js';
 import { introduceDoorbell } from './doorbell.js';
 import { parkingFirmware } from './firmware.js';
 import { discardImage, openImage, type Image } from './images.js';
-import { holdsData, type QemuDrive, type QemuOptions } from './options.js';
+import { drivesOf, holdsData, type QemuDrive, type QemuOptions } from './options.js';
 
 export class Inheritance {
   /** Sockets of the protocols, and the eventfds of the vectors: this side. */
@@ -28,7 +28,7 @@ export class Inheritance {
       const doorbell = this.#pair();
       this.vectors = Array.from({ length: usableVectors(options) }, () => this.#keep(shm().eventfd()));
       introduceDoorbell(doorbell, this.vectors);
-      for (const drive of options.drives) if (holdsData(drive)) this.#open(drive);
+      for (const drive of drivesOf(options)) if (holdsData(drive)) this.#open(drive);
       const rom = loadRom(options.rom);
       if (rom !== undefined) this.#given.push(memoryFile('ringwarden:rom', rom));
       this.given = [...this.#given];

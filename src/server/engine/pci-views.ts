@@ -70,7 +70,7 @@ export class PciViews {
     const { config, rom } = yield* this.#viewOf(lease);
     if (rom === undefined) throw new Refusal('noRom');
     if (!config.romEnabled) throw new Refusal('romDisabled');
-    if (!(offset <= rom.length && length <= rom.length - offset)) throw new Refusal('outsideRom', 'offset', offset);
+    if (!(offset >= 0 && length >= 0 && length <= rom.length - offset)) throw new Refusal('outsideRom', 'offset', offset);
     return rom.slice(offset, offset + length);
   }
 
@@ -83,7 +83,7 @@ export class PciViews {
   }
 
   *#viewOf(lease: Lease): Task<View> {
-    if (lease.closing) throw new Refusal('leaseNotActive', 'lease', lease.handle);
+    checkOpen(lease);
     return this.#views.get(lease) ?? (yield* this.#alone(lease, () => this.#make(lease)));
   }
 
@@ -110,6 +110,8 @@ export class PciViews {
 
   *#asked<T>(lease: Lease, work: () => Task<T>): Task<T> {
     const { state } = this.#device;
+    // Others may have been before it, and the lease may have ended meanwhile.
+    checkOpen(lease);
     if (state === 'lost') throw new Refusal('deviceLost', 'lease', lease.handle);
     if (state !== 'open') throw new Refusal('leaseNotActive', 'lease', lease.handle);
     try {
@@ -120,6 +122,10 @@ export class PciViews {
       throw error;
     }
   }
+}
+
+function checkOpen(lease: Lease): void {
+  if (lease.closing) throw new Refusal('leaseNotActive', 'lease', lease.handle);
 }
 
 function refusalOf(reason: ConfigRefusal, given: { readonly offset: number; readonly width: number; readonly value: number }): Refusal {

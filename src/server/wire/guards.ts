@@ -12,6 +12,7 @@ import {
   MAX_MESSAGE_BYTES,
   MAX_REGION_BYTES,
   MAX_RING_ENTRIES,
+  MAX_ROM_READ_BYTES,
   MAX_TEXT,
   MIN_RING_ENTRIES,
   type RequestMessage,
@@ -76,7 +77,7 @@ export const REQUEST_FIELDS: { readonly [Type in RequestType]: { readonly [Name 
   writePciConfig: { lease: HANDLE, offset: INDEX, width: WIDTH, value: { kind: 'whole', least: 0, most: 0xffff_ffff } },
   listPciRegions: { lease: HANDLE },
   readPciRegister: { lease: HANDLE, bar: INDEX, offset: { kind: 'whole', least: 0, most: Number.MAX_SAFE_INTEGER }, width: WIDTH },
-  readPciRom: { lease: HANDLE, offset: OFFSET, length: { kind: 'whole', least: 0, most: MAX_DATA_BYTES } },
+  readPciRom: { lease: HANDLE, offset: OFFSET, length: { kind: 'whole', least: 0, most: MAX_ROM_READ_BYTES } },
   deviceState: { device: DEVICE, wait: { kind: 'flag', optional: true } },
   ping: {},
 };

@@ -46,7 +46,7 @@ describe('regions', () => {
 describe('the ROM', () => {
   it('is switched on, read in parts, and put back as it was', async () => {
     await start();
-    const content = Buffer.alloc(600_000, 'rom');
+    const content = Buffer.alloc(150_000, 'rom');
     let register = 0xfe00_0000;
     server.script('listPciRegions', () => ({ regions: [BAR0, rom(content.length)] }));
     server.script('readPciConfig', () => ({ value: register }));

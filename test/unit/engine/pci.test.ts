@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Backing } from '../../../src/hw/backing.js';
 import { readMsix } from '../../../src/hw/pci/index.js';
+import type { Task } from '../../../src/hw/task.js';
 import { Operation } from '../../../src/protocol/index.js';
 import { EngineWorld } from '../../support/engine-world.js';
 import { romImage } from '../../support/rom.js';
@@ -156,6 +157,9 @@ function pciContract(makeWorld: (rom: Uint8Array | undefined) => Promise<EngineW
       [rom.length, 1],
       [rom.length + 1, 0],
       [2 ** 31, 2 ** 22],
+      [-1, 1],
+      [0, -1],
+      [Number.NaN, 1],
     ]) {
       expect(() => readRom(lease, offset, length)).toThrow(expect.objectContaining({ code: 'outsideRom' }));
     }
@@ -190,6 +194,39 @@ function pciContract(makeWorld: (rom: Uint8Array | undefined) => Promise<EngineW
     }
     world.until(() => values.length === 40);
     expect(new Set(values)).toEqual(new Set([0x0001_0400, world.run(world.backing.config.read32(0x08))]));
+  });
+
+  test('whatever happens to the device and its leases meanwhile, everybody who reads gets a value or a refusal', async () => {
+    await start();
+    const { tasks, device } = world.engine;
+    let asked = 0;
+    const ends: string[] = [];
+    const ask = <T>(task: Task<T>): void => {
+      asked++;
+      tasks.start(
+        'ask',
+        task,
+        () => ends.push('value'),
+        (error) => ends.push(error instanceof Error ? error.name : 'unknown'),
+      );
+    };
+    for (let round = 0; round < 30; round++) {
+      const { lease } = world.openLease(3 + round);
+      for (let count = 0; count < 4; count++) {
+        ask(world.methods.readPciRegister(lease, 0, 0x1c, 4));
+        ask(world.methods.readPciConfig(lease, 0x04, 2));
+        ask(world.methods.listPciRegions(lease));
+      }
+      if (round % 3 === 0) ask(world.methods.resetController('a test'));
+      if (round % 3 === 1) ask(world.methods.resetLease(lease));
+      if (round % 2 === 0) ask(world.methods.closeLease(lease));
+      for (let turn = 0; turn < round; turn++) world.engine.turn();
+    }
+    world.until(() => ends.length === asked);
+    expect(new Set(ends)).toEqual(new Set(['value', 'Refusal']));
+    expect(device.state).toBe('open');
+    const tenant = world.tenant(1);
+    expect(world.execute(tenant, world.request(tenant))[0]).toMatchObject({ code: 0 });
   });
 
   test('a lease that is given back has no view; the next one has a fresh one', async () => {

@@ -78,7 +78,7 @@ it('numbers that no access can have are refused here', async () => {
     ['readPciConfig', 'offset', 0x1_0000],
     ['writePciConfig', 'value', 2 ** 32],
     ['readPciRegister', 'offset', 2 ** 53],
-    ['readPciRom', 'length', 2 ** 22],
+    ['readPciRom', 'length', 65_537],
     ['readPciRom', 'offset', -1],
   ] as const) {
     expect(await refused(client, type, { lease, ...MESSAGES[type], [field]: value })).toMatchObject({ name: 'outOfRange', field });
