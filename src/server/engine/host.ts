@@ -299,8 +299,8 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     if (this.#closing !== undefined) throw this.#threadGone;
     if (!this.#leaving) {
       this.#leaving = true;
-      await this.#endThread(0);
       this.#ended = new Refusal('deviceLost', 'device', this.name);
+      await this.#endThread(0);
       for (let number = 0; number < this.#channels.length; number++) this.#forget(number);
       this.#queues.clear();
     }
@@ -342,7 +342,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
         // The thread ends right behind its answer, and the end may be heard of first.
         const exited = new Promise((resolve) => worker.once('exit', resolve));
         await Promise.race([exited, this.#send('close', [milliseconds])]).catch((error: unknown) => {
-          if (error !== this.#threadGone) throw error;
+          if (this.#running) throw error;
         });
         await exitOf(worker);
       }
@@ -393,10 +393,11 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
 
   /** The thread is gone: by itself, or because it was asked. */
   #end(error: Error): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = error;
-    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    const wasEnded = this.#ended !== undefined;
+    this.#ended ??= error;
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
     this.#waiting.clear();
+    if (wasEnded) return;
     if (this.#closing !== undefined || this.#leaving) return;
     this.emit('log', 'error', 'the engine has ended', { device: this.name, error: error.stack ?? error.message });
     this.emit('deviceLost', error.message);
