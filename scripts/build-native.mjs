@@ -1,8 +1,8 @@
 /**
- * Compiles the `shm` addon with g++ (or $CXX): `node scripts/build-native.mjs [--sanitize] [--force]`.
+ * Compiles the addons `shm` and `device` with g++ (or $CXX): `node scripts/build-native.mjs [--sanitize] [--force]`.
  *
- * Writes build/shm.node, or build/asan/shm.node with --sanitize (load it with LD_PRELOAD set to the compiler's libasan.so). Headers come from
- * npm packages, so nothing is looked for outside the checkout. Does nothing when sources, headers, compiler and flags are those of the last build.
+ * Writes build/shm.node and build/device.node, or both to build/asan with --sanitize (load them with LD_PRELOAD set to the compiler's libasan.so). Headers come from
+ * npm packages, so nothing is looked for outside the checkout. Does nothing for an addon when sources, headers, compiler and flags are those of the last build.
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -31,13 +31,25 @@ const exported = '{ global: napi_register_module_v1; node_api_module_get_api_ver
 // One binary for machines with another C++ library than the one it was built on, or none.
 const staticFlags = ['-static-libstdc++', '-static-libgcc'];
 
-/** Options of one kind of build: where it goes and the flags of its two steps. */
-function plan(sanitize) {
+/** The sources of each addon, in src/native. Both check their arguments in the same way. */
+const checks = ['arguments.cc', 'errors.cc', 'shm.h'];
+const addons = {
+  shm: (name) => !name.includes('/'),
+  device: (name) => name.startsWith('device/') || checks.includes(name),
+};
+
+/** Options of one kind of build of an addon: where it goes and the flags of its two steps. */
+function plan(addon, sanitize) {
   const headers = [require('node-api-headers').include_dir, require('node-addon-api').include_dir];
   const include = headers.flatMap((folder) => ['-isystem', folder]);
   return sanitize
-    ? { output: 'build/asan/shm.node', headers, compile: [...compileFlags, ...include, ...sanitizeFlags], link: [...linkFlags, ...sanitizeFlags] }
-    : { output: 'build/shm.node', headers, compile: [...compileFlags, ...include, ...hardenedFlags], link: [...linkFlags, ...staticFlags] };
+    ? {
+        output: `build/asan/${addon}.node`,
+        headers,
+        compile: [...compileFlags, ...include, ...sanitizeFlags],
+        link: [...linkFlags, ...sanitizeFlags],
+      }
+    : { output: `build/${addon}.node`, headers, compile: [...compileFlags, ...include, ...hardenedFlags], link: [...linkFlags, ...staticFlags] };
 }
 
 /** The compiler's version line; ends the process with advice when there is none. */
@@ -56,10 +68,11 @@ function fingerprint(inputs, ...facts) {
   return hash.digest('hex');
 }
 
-async function build({ sanitize, force }) {
+async function build(addon, { sanitize, force }) {
   const source = join(root, 'src/native');
-  const files = readdirSync(source).filter((name) => /\.(cc|h)$/.test(name)).sort(); // prettier-ignore
-  const { output, headers, compile, link } = plan(sanitize);
+  const all = readdirSync(source, { recursive: true, encoding: 'utf8' });
+  const files = all.filter((name) => /\.(cc|h)$/.test(name) && addons[addon](name)).sort(); // prettier-ignore
+  const { output, headers, compile, link } = plan(addon, sanitize);
   const compiler = process.env.CXX || 'g++';
   const version = compilerVersion(compiler);
   const target = join(root, output);
@@ -70,15 +83,15 @@ async function build({ sanitize, force }) {
 
   mkdirSync(dirname(target), { recursive: true });
   // Beside the target, so that the renames are atomic; several builds at once do not meet.
-  const work = mkdtempSync(join(dirname(target), '.shm-'));
+  const work = mkdtempSync(join(dirname(target), `.${addon}-`));
   try {
     const sources = files.filter((name) => name.endsWith('.cc'));
-    const objects = sources.map((name) => join(work, `${name}.o`));
+    const objects = sources.map((name) => join(work, `${basename(name)}.o`));
     await Promise.all(sources.map((name, i) => run(compiler, [...compile, '-c', join(source, name), '-o', objects[i]])));
     writeFileSync(join(work, 'exported'), exported);
-    await run(compiler, [...objects, ...link, `-Wl,--version-script=${join(work, 'exported')}`, '-o', join(work, 'shm.node')]);
+    await run(compiler, [...objects, ...link, `-Wl,--version-script=${join(work, 'exported')}`, '-o', join(work, 'addon.node')]);
     writeFileSync(join(work, 'stamp'), print);
-    renameSync(join(work, 'shm.node'), target);
+    renameSync(join(work, 'addon.node'), target);
     renameSync(join(work, 'stamp'), stamp);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -88,7 +101,7 @@ async function build({ sanitize, force }) {
 
 const { values } = parseArgs({ options: { sanitize: { type: 'boolean', default: false }, force: { type: 'boolean', default: false } } });
 try {
-  await build(values);
+  for (const addon of Object.keys(addons)) await build(addon, values);
 } catch (error) {
   console.error(`build-native: ${error.stderr || error.message}`);
   process.exitCode = 1;

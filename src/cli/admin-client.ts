@@ -9,19 +9,30 @@ const SYSTEM_SOCKET = '/run/ringwarden/admin.sock';
 /** A controller reset may take as long as the controller says, which is up to 128 s. */
 const ANSWER_MILLISECONDS = 140_000;
 
+/** The socket that the command line or the environment names. */
+function namedSocket(explicit: string | undefined, environment: NodeJS.ProcessEnv): string | undefined {
+  return (explicit ?? environment['RINGWARDEN_ADMIN_SOCKET']) || undefined;
+}
+
+/** Whether somebody asks about one server, and not about the machine. */
+export const isAdminSocketNamed = (explicit?: string): boolean => namedSocket(explicit, process.env) !== undefined;
+
 /** `explicit`, else `$RINGWARDEN_ADMIN_SOCKET`, else the first that is there of: the sample's, the user's session's, the system's. */
 export function adminSocketPath(explicit?: string, environment: NodeJS.ProcessEnv = process.env): string {
-  const named = explicit ?? environment['RINGWARDEN_ADMIN_SOCKET'];
-  if (named !== undefined && named !== '') return named;
+  const named = namedSocket(explicit, environment);
+  if (named !== undefined) return named;
   const runtime = environment['XDG_RUNTIME_DIR'] ?? '';
   const session = runtime === '' ? [] : [join(runtime, 'ringwarden', 'admin.sock')];
   return [resolve('ringwarden-data', 'admin.sock'), ...session].find((path) => existsSync(path)) ?? SYSTEM_SOCKET;
 }
 
+/** Nobody listens at the admin socket. */
+export class NoServerError extends CliError {}
+
 function connectionError(path: string, error: Error): CliError {
   const code = systemCode(error);
   if (code === 'ENOENT' || code === 'ECONNREFUSED') {
-    return new CliError(
+    return new NoServerError(
       `no server listens at ${path}`,
       'start one with "ringwarden serve", go to the folder of its sample, or name its socket with --admin-socket',
     );

@@ -1,7 +1,7 @@
 /** Commands that ask over the admin socket. */
 import { Command } from 'commander';
 import { formatSize } from '../server/text.js';
-import { adminGet, adminPost, adminSocketPath, adminText } from './admin-client.js';
+import { NoServerError, adminGet, adminPost, adminSocketPath, adminText, isAdminSocketNamed } from './admin-client.js';
 import { CliError } from './failure.js';
 import { tree } from './list.js';
 import { outputOption, withAdmin } from './options.js';
@@ -19,6 +19,13 @@ interface Status {
     readonly configuration: string;
     readonly listen: { readonly unix: string | null; readonly tcp: string | null };
     readonly isolation: string;
+    readonly privileges: {
+      readonly uid: number;
+      readonly capabilities: readonly string[];
+      readonly noNewPrivileges: boolean;
+      readonly filter: boolean;
+      readonly unreached: number;
+    };
   };
   readonly devices: readonly {
     readonly name: string;
@@ -55,12 +62,23 @@ interface Status {
 
 const percent = (done: number, of: number): string => `${Math.floor((100 * done) / Math.max(1, of))} %`;
 
+function privilegesText({ uid, capabilities, noNewPrivileges, filter, unreached }: Status['server']['privileges']): string {
+  const parts = [
+    `user ${uid}`,
+    capabilities.length === 0 ? 'no capabilities' : capabilities.join(', '),
+    noNewPrivileges ? 'can gain none' : 'can gain more',
+    filter ? 'system calls filtered' : 'system calls not filtered',
+    ...(unreached === 0 ? [] : [`threads that kept theirs: ${unreached}`]),
+  ];
+  return `privileges: ${parts.join('; ')}`;
+}
+
 async function statusText({ server, devices, tenants, refusals, wipes }: Status): Promise<string> {
   const heading = (text: string): string => styled(['bold', 'underline'], text);
   const sockets = [server.listen.unix, server.listen.tcp].filter((each) => each !== null);
   const parts = [
     `${heading('Server')}\nringwarden ${server.version}, process ${server.pid}, up ${server.uptimeSeconds} s, ${refusals} refusals\n` +
-      `configuration ${server.configuration}\nlistens at ${sockets.join(' and ')}`,
+      `configuration ${server.configuration}\nlistens at ${sockets.join(' and ')}\n${privilegesText(server.privileges)}`,
     `${heading('Devices')}\n${await table(
       ['DEVICE', 'CLASS', 'STATE', 'BACKING', 'MODEL', 'LEASES', 'QUARANTINE'],
       devices.map((each) => [each.name, each.class, each.state, each.backing, each.model, each.leases, formatSize(each.quarantineBytes)]),
@@ -88,13 +106,33 @@ async function statusText({ server, devices, tenants, refusals, wipes }: Status)
   return parts.join('\n\n');
 }
 
+interface StatusOptions extends Options {
+  readonly devices?: boolean;
+}
+
+async function printMachine({ output }: StatusOptions): Promise<void> {
+  const [{ machineText, machineView }, { Machine }] = await Promise.all([import('./functions.js'), import('../hw/linux/machine.js')]);
+  const view = machineView(new Machine());
+  print(output === 'json' ? json({ server: null, ...view }) : await machineText(view));
+}
+
 export const statusCommand = (): Command =>
   withAdmin(new Command('status'))
-    .description('the server at a glance: devices, tenants, how well they are kept apart')
+    .description('the server at a glance: devices, tenants, how well they are kept apart; without a server, the PCI functions of this machine')
+    .option('--devices', 'the PCI functions of this machine: what they are bound to, and what uses them; no server is asked')
     .addOption(outputOption())
-    .action(async (options: Options) => {
-      const status = await adminGet<Status>(options, '/status');
-      print(options.output === 'json' ? json(status) : await statusText(status));
+    .addHelpText('after', '\nExamples:\n  ringwarden status\n  ringwarden status --devices -o json')
+    .action(async (options: StatusOptions) => {
+      if (options.devices === true) return printMachine(options);
+      let status: Status;
+      try {
+        status = await adminGet<Status>(options, '/status');
+      } catch (error) {
+        // The failure is told all the same: whoever asks about the server gets a status that says that there is none.
+        if (error instanceof NoServerError && !isAdminSocketNamed(options.adminSocket)) await printMachine(options);
+        throw error;
+      }
+      return print(options.output === 'json' ? json(status) : await statusText(status));
     });
 
 interface Stats {

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { packageVersion } from '../server/version.js';
 import { inspectCommand, refusalsCommand, reloadCommand, resetCommand, statsCommand, statusCommand, traceCommand } from './admin.js';
+import { bindCommand, unbindCommand } from './bind.js';
 import { configCommand } from './config.js';
 import { copyCommand } from './copy.js';
 import { demoCommand } from './demo/index.js';
@@ -36,6 +37,8 @@ function createProgram(): Command {
     mappingsCommand(),
     resetCommand(),
     reloadCommand(),
+    bindCommand(),
+    unbindCommand(),
     configCommand(),
     tokenCommand(),
     demoCommand(),

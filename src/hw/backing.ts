@@ -93,6 +93,10 @@ export interface Backing {
    * Descriptors to wait on with epoll (EPOLLIN, level-triggered) when there is nothing to do. `poll` makes them quiet again.
    */
   readonly descriptors: readonly number[];
+  /**
+   * Which memory files have to be of huge pages (see `createMemoryFile`): those of a `contiguous` memory of more than 4096 bytes, or all. Left out where any file will do.
+   */
+  readonly hugePages?: 'contiguous' | 'always' | undefined;
   /** Memories that can be attached at a time; left out where nothing but their bytes counts. */
   readonly memorySlots?: number;
 
@@ -111,7 +115,7 @@ export interface Backing {
 
   /**
    * Makes a memory file of `bytes` (a multiple of 4096; the server made it and nobody else ever writes its size) reachable for the device,
-   * and maps it. The descriptor stays the caller's. Throws `exhausted` when addresses or slots run out.
+   * and maps it. The descriptor stays the caller's. Throws `exhausted` when addresses or slots run out, `unpinned` where its pages cannot be held in place.
    */
   attach(fd: number, bytes: number, options?: AttachOptions): Task<DmaMemory>;
   /** Takes it away and unmaps it. Returns only when the device can no longer write there. The caller has made sure that no request uses it. */

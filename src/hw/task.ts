@@ -29,7 +29,9 @@ export type HardwareErrorCode =
   /** Nothing is left of a limited thing: addresses, slots, queue pairs, space. */
   | 'exhausted'
   /** The device cannot do what is asked. */
-  | 'unsupported';
+  | 'unsupported'
+  /** These pages cannot be held in place: the device must not reach them. Copies of them it can. */
+  | 'unpinned';
 
 export class HardwareError extends Error {
   readonly code: HardwareErrorCode;

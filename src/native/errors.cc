@@ -37,6 +37,7 @@ static const char* Name(int error) {
     NAME(ENOSYS);
     NAME(ENOTCONN);
     NAME(ENOTSOCK);
+    NAME(ENOTTY);
     NAME(ENXIO);
     NAME(EOPNOTSUPP);
     NAME(EOVERFLOW);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <mutex>
@@ -19,6 +20,9 @@ namespace {
 constexpr int64_t kPageBytes = 4096;
 constexpr size_t kMostNameBytes = 249;  // memfd_create(2)
 constexpr int64_t kAllSeals = 0x1f;     // F_SEAL_SEAL to F_SEAL_FUTURE_WRITE
+constexpr int64_t kHugeBytes = 2 * 1024 * 1024;
+constexpr unsigned kHugeFlag = 21U << 26;  // MFD_HUGE_2MB
+constexpr long kHugeFileSystem = 0x958458f6;  // HUGETLBFS_MAGIC
 
 class MappingTable {
  public:
@@ -80,6 +84,21 @@ Napi::Value MemfdCreate(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), fd);
 }
 
+Napi::Value HugeCreate(const Napi::CallbackInfo& info) {
+  const std::string name = Text(info, 0, "name", kMostNameBytes);
+  const int64_t bytes = Whole(info, 1, "bytes", 1, kMostExact - kHugeBytes);
+  const int64_t whole = (bytes + kHugeBytes - 1) / kHugeBytes * kHugeBytes;
+  const int fd = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | kHugeFlag);
+  if (fd < 0) Fail(info.Env(), "memfd_create");
+  // Pages are taken now: a mapping without them would end the process at the first touch.
+  if (ftruncate(fd, whole) != 0 || fallocate(fd, 0, 0, whole) != 0) {
+    const int error = errno;
+    close(fd);
+    Fail(info.Env(), "fallocate", error);
+  }
+  return Napi::Number::New(info.Env(), fd);
+}
+
 Napi::Value AddSeals(const Napi::CallbackInfo& info) {
   const int fd = Descriptor(info, 0);
   const int64_t seals = Whole(info, 1, "seals", 0, kAllSeals);
@@ -102,6 +121,14 @@ void CheckInsideFile(Napi::Env env, int fd, int64_t offset, int64_t bytes) {
   if (!inside) throw Napi::RangeError::New(env, "offset and bytes must lie inside the file");
 }
 
+// What mmap maps and munmap must be told: whole pages, and of a file of huge pages whole huge ones.
+size_t MappedBytes(int fd, size_t bytes) {
+  struct statfs system;
+  if (fstatfs(fd, &system) != 0 || system.f_type != kHugeFileSystem) return bytes;
+  const size_t page = static_cast<size_t>(system.f_bsize);
+  return (bytes + page - 1) / page * page;
+}
+
 Napi::Value Map(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = Descriptor(info, 0);
@@ -114,7 +141,7 @@ Napi::Value Map(const Napi::CallbackInfo& info) {
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   void* const address = mmap(nullptr, static_cast<size_t>(bytes), protection, MAP_SHARED, fd, offset);
   if (address == MAP_FAILED) Fail(env, "mmap");
-  const uintptr_t number = Mappings().Add(address, static_cast<size_t>(bytes));
+  const uintptr_t number = Mappings().Add(address, MappedBytes(fd, static_cast<size_t>(bytes)));
   napi_value buffer;
   const napi_status status =
       napi_create_external_arraybuffer(env, address, static_cast<size_t>(bytes), FinalizeMapping, reinterpret_cast<void*>(number), &buffer);
@@ -154,6 +181,7 @@ size_t MappingOf(const Napi::CallbackInfo& info, size_t index, void** address) {
 
 void RegisterMemory(Napi::Object exports) {
   Export<MemfdCreate>(exports, "memfdCreate");
+  Export<HugeCreate>(exports, "hugeCreate");
   Export<AddSeals>(exports, "addSeals");
   Export<GetSeals>(exports, "getSeals");
   Export<Map>(exports, "map");

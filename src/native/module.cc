@@ -10,6 +10,8 @@ static Napi::Object Register(Napi::Env, Napi::Object exports) {
   shm::RegisterWakers(exports);
   shm::RegisterSignals(exports);
   shm::RegisterClosers(exports);
+  shm::RegisterConfine(exports);
+  shm::RegisterNotify(exports);
   return exports;
 }
 

@@ -63,5 +63,7 @@ void RegisterSockets(Napi::Object exports);
 void RegisterWakers(Napi::Object exports);
 void RegisterSignals(Napi::Object exports);
 void RegisterClosers(Napi::Object exports);
+void RegisterConfine(Napi::Object exports);
+void RegisterNotify(Napi::Object exports);
 
 }  // namespace shm

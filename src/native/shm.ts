@@ -9,6 +9,8 @@ import { createRequire } from 'node:module';
 export interface Shm {
   /** Creates an anonymous memory file of `bytes` (close-on-exec, sealing allowed). */
   memfdCreate(name: string, bytes: number): number;
+  /** Likewise, of huge pages (2 MiB), as many as hold `bytes`. ENOSPC or ENOMEM: so many are not free. Its mappings may be shorter than the file. */
+  hugeCreate(name: string, bytes: number): number;
   /** Adds seals (bits of {@link Seal}); fails with EPERM once sealed against sealing. */
   addSeals(fd: number, seals: number): void;
   getSeals(fd: number): number;
@@ -77,11 +79,20 @@ export interface Shm {
   /** prctl(PR_SET_DUMPABLE, 0): no core dump, no ptrace by the same user. */
   forbidDump(): void;
   /**
+   * Gives up, on all threads and for good, every capability but `capabilities` (bits by their numbers, capabilities(7)), the bounding and ambient sets, and
+   * with them the right to gain any (no-new-privileges). Then forbids system calls that a running server never makes: other processes' memory, mounts, modules,
+   * new programs and processes (unless it goes on starting `programs`), io_uring and sockets but Unix ones (unless it drives `functions` of the machine). `unreached` threads block every signal, and keep their capabilities,
+   * without a way to gain more. `filter`: whether the kernel has taken the filter of system calls. Throws EPERM when a thread could not give up its own.
+   */
+  confine(capabilities: number, programs: boolean, functions: boolean): { readonly unreached: number; readonly filter: boolean };
+  /**
    * Replaces this process by a program (execvpe(3): `file` is looked for in $PATH unless it has a slash), under the same process id. Descriptor `fd` becomes
    * its descriptor 3, the standard ones stay, all others are closed; what Node ignores or blocks of signals is as usual again. Returns only by throwing:
    * ENOENT or EACCES when there is no such program; this process then goes on. `args` begins with the name of the program.
    */
   execute(file: string, args: readonly string[], environment: readonly string[], fd: number): never;
+  /** Sends a datagram (at most 4096 bytes) to the Unix socket at `path`; `@` stands for an abstract one. Does not wait: EAGAIN when its queue is full. */
+  notify(path: string, text: string): void;
   /** One `getppid` system call, past any cache; the yardstick of the benchmarks. Repeats it `times` times. */
   getppid(times: number): number;
   /** sched_yield(2): lets another thread have this processor, if one is waiting for it. For whoever polls. */

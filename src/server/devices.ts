@@ -1,10 +1,13 @@
 /** Starts the engine of each configured device, and checks the shares against what the probe found. */
+import { readFunction } from '../hw/linux/functions.js';
+import { Machine } from '../hw/linux/machine.js';
+import { requireDrivable } from '../hw/linux/privilege.js';
 import { HardwareError } from '../hw/task.js';
 import type { BackingOptions } from '../hw/backings.js';
 import { ConfigError } from './config/index.js';
-import type { ConfigProblem, Configuration, DeviceConfig, NamespaceConfig } from './config/index.js';
+import type { ConfigProblem, Configuration, DeviceConfig, PciBackingConfig, ShareConfig } from './config/index.js';
 import { startEngine } from './engine/index.js';
-import type { EngineHost } from './engine/index.js';
+import type { DeviceFacts, EngineHost } from './engine/index.js';
 import { identityOf, imageBytes, isUntouched } from './images.js';
 import type { Ledger } from './ledger/index.js';
 import type { Log } from './log.js';
@@ -21,9 +24,13 @@ export class DeviceError extends Error {
   constructor(device: string, cause: unknown) {
     super(`device ${device}: ${messageOf(cause)}`, { cause });
     const code = cause instanceof HardwareError ? cause.code : '';
-    this.remedy = REMEDIES[code] ?? 'see the log above, or run with "--log-level debug"';
+    this.remedy = remedyOf(cause) ?? REMEDIES[code] ?? 'see the log above, or run with "--log-level debug"';
   }
 }
+
+/** What the backing itself says is to be done. */
+const remedyOf = (cause: unknown): string | undefined =>
+  cause instanceof Error && 'remedy' in cause && typeof cause.remedy === 'string' ? cause.remedy : undefined;
 
 const REMEDIES: Readonly<Record<string, string>> = {
   busy: 'stop whoever holds it; two servers cannot share an image',
@@ -35,6 +42,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 
 /** A device's configuration in the terms of its backing. */
 export function backingOptions({ name, backing }: DeviceConfig): BackingOptions {
+  if (backing.kind === 'pci') return { kind: 'pci', address: backing.address, path: backing.path };
   const serial = backing.serial ?? `RW-${name}`.slice(0, SERIAL_CHARACTERS);
   const { queuePairs, vectors, rom } = backing;
   const mdts = Math.log2(backing.maxTransferBytes / PAGE_BYTES);
@@ -49,13 +57,12 @@ export function backingOptions({ name, backing }: DeviceConfig): BackingOptions 
 /** A namespace that a running device offers. */
 export interface Space {
   readonly device: string;
-  readonly namespace: NamespaceConfig;
+  readonly namespace: { readonly id: number; readonly bytes: number; readonly blockBytes: number; readonly image: string | undefined };
   /** What the ledger calls it. */
   readonly identity: string;
 }
 
 export interface RunningDevice {
-  readonly config: DeviceConfig;
   readonly engine: EngineHost;
   readonly spaces: readonly Space[];
 }
@@ -65,17 +72,23 @@ export async function startDevice(device: DeviceConfig, ledger: Ledger, log: Log
   const { name, backing, vectorsCeiling } = device;
   let engine: EngineHost | undefined;
   try {
-    const before = backing.namespaces.map(({ image }) => (image === undefined ? 0 : imageBytes(image)));
+    if (backing.kind === 'pci') {
+      const machine = new Machine();
+      requireDrivable(machine, readFunction(machine, backing.address));
+    }
+    const images = backing.kind === 'pci' ? [] : backing.namespaces;
+    const before = images.map(({ image }) => (image === undefined ? 0 : imageBytes(image)));
     engine = await startEngine({ name, backing: backingOptions(device), vectorsCeiling });
     engine.on('log', (level, message, details) => log[level](message, { device: name, ...details }));
-    const spaces = backing.namespaces.map((namespace, index): Space => {
+    if (backing.kind === 'pci') return { engine, spaces: pciSpaces(name, backing, engine.facts) };
+    const spaces = images.map((namespace, index): Space => {
       const { image, bytes } = namespace;
-      const identity = identityOf(device, namespace);
+      const identity = identityOf(name, namespace);
       const written = image === undefined || isUntouched(image) ? 0 : Math.min(before[index], bytes);
       ledger.noteClean(identity, written, bytes - written);
       return { device: name, namespace, identity };
     });
-    return { config: device, engine, spaces };
+    return { engine, spaces };
   } catch (error) {
     await engine?.close(0);
     throw new DeviceError(name, error);
@@ -87,12 +100,23 @@ export function requireSameSpaces(device: RunningDevice | undefined): void {
   for (const { namespace, identity } of device?.spaces ?? []) {
     const { image } = namespace;
     if (image === undefined || device === undefined) continue;
-    if (imageBytes(image) === 0 || identityOf(device.config, namespace) !== identity)
+    if (imageBytes(image) === 0 || identityOf(device.engine.name, namespace) !== identity)
       throw new DeviceError(
         device.engine.name,
         new HardwareError('unsupported', `${image} is not the file that it was: restart the server if it is to be used`),
       );
   }
+}
+
+/** Of a real device nobody knows whose data it holds, unless the ledger does: of this device, in this slot. */
+function pciSpaces(device: string, { address, namespaces }: PciBackingConfig, facts: DeviceFacts): Space[] {
+  return facts.namespaces
+    .filter(({ id }) => namespaces.some((expected) => expected.id === id))
+    .map(({ id, blocks, blockBytes }) => ({
+      device,
+      namespace: { id, bytes: blocks * blockBytes, blockBytes, image: undefined },
+      identity: `pci:${address}:${facts.model}:${facts.serial}/${id}`,
+    }));
 }
 
 /** Shares that do not fit what the probe found. Shares on devices that are not running are left out: see {@link missingDevices}. */
@@ -121,8 +145,22 @@ export function checkShares(configuration: Configuration, engines: ReadonlyMap<s
   );
 }
 
-/** @throws ConfigError for {@link checkShares}. */
-export function requireShares(configuration: Configuration, engines: ReadonlyMap<string, EngineHost>): void {
-  const problems = checkShares(configuration, engines);
+/** The configuration with windows in the blocks that the devices have. @throws ConfigError for {@link checkShares}, or when a window is not a whole number of them. */
+export function fitShares(configuration: Configuration, engines: ReadonlyMap<string, EngineHost>): Configuration {
+  const problems: ConfigProblem[] = [];
+  const fit = (share: ShareConfig): ShareConfig => {
+    const expected = configuration.devices.find(({ name }) => name === share.device)?.backing.namespaces[share.namespace - 1];
+    const actual = engines.get(share.device)?.facts.namespaces.find(({ id }) => id === share.namespace);
+    if (expected === undefined || expected.blockBytes !== undefined || actual === undefined) return share;
+    const { blockBytes } = actual;
+    const [firstBlock, blocks] = [share.firstBlock, share.blocks].map((count) => (count * share.blockBytes) / blockBytes);
+    if (Number.isSafeInteger(firstBlock) && Number.isSafeInteger(blocks)) return { ...share, firstBlock, blocks, blockBytes };
+    const what = `the device has blocks of ${blockBytes} bytes, and the window is not a whole number of them`;
+    problems.push(configuration.problem(share.path, what, `write "first" and "size" as multiples of ${blockBytes} bytes`));
+    return share;
+  };
+  const fitted = { ...configuration, tenants: configuration.tenants.map((tenant) => ({ ...tenant, shares: tenant.shares.map(fit) })) };
+  if (problems.length === 0) problems.push(...checkShares(fitted, engines));
   if (problems.length > 0) throw new ConfigError(problems);
+  return fitted;
 }

@@ -2,7 +2,7 @@
 import type { ReloadResult } from './admin/index.js';
 import { ConfigError } from './config/index.js';
 import type { Configuration, Environment } from './config/index.js';
-import { requireShares } from './devices.js';
+import { fitShares } from './devices.js';
 import type { EngineHost } from './engine/index.js';
 import type { Log } from './log.js';
 import type { Ownership } from './ownership.js';
@@ -45,8 +45,7 @@ export class LiveConfiguration {
   /** Takes the configuration over; {@link begin} has to follow. @throws ConfigError when it does not fit the devices or the ledger */
   constructor(options: LiveOptions) {
     this.#options = options;
-    this.#configuration = options.configuration;
-    this.#check(options.configuration);
+    this.#configuration = this.#fitted(options.configuration);
     this.#directory = this.#newDirectory();
   }
 
@@ -80,8 +79,7 @@ export class LiveConfiguration {
     const { load, log, ownership } = this.#options;
     let next: Configuration;
     try {
-      next = load();
-      this.#check(next);
+      next = this.#fitted(load());
     } catch (error) {
       const messages = error instanceof ConfigError ? error.problems.map(String) : [messageOf(error)];
       for (const message of messages) log.error('the new configuration is not used', { problem: message });
@@ -112,10 +110,11 @@ export class LiveConfiguration {
     return { applied: false, messages: [...messages, messageOf(error)] };
   }
 
-  /** Everything that can be wrong, before anything changes. */
-  #check(configuration: Configuration): void {
-    requireShares(configuration, this.#options.engines);
-    this.#options.ownership.check(configuration);
+  /** The configuration in terms of the devices as they are. Everything that can be wrong is found here, before anything changes. */
+  #fitted(configuration: Configuration): Configuration {
+    const fitted = fitShares(configuration, this.#options.engines);
+    this.#options.ownership.check(fitted);
+    return fitted;
   }
 
   #restartNeeded(next: Configuration): string[] {

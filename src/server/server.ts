@@ -11,6 +11,7 @@ import { Ledger } from './ledger/index.js';
 import { LiveConfiguration } from './live-configuration.js';
 import type { Log } from './log.js';
 import { Ownership } from './ownership.js';
+import { giveUpPrivileges, readPrivileges } from './privileges.js';
 import { Revival } from './revival.js';
 import { requireFreeSocket } from './socket-file.js';
 import { lockStateFolder } from './state-folder.js';
@@ -139,6 +140,7 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
       wipes: () => ownership.reports(),
       inspectSessions: () => ({ sessions: sessions.list(), domains: sessions.domains.count, quarantineBytes: sessions.domains.quarantineBytes }),
       reload: () => live.reload(),
+      privileges: readPrivileges,
     },
   });
   await adminServer.listen();
@@ -151,6 +153,7 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
     const listener = await listenTcp({ ...tcp, sessions, limits, log });
     holdings.add('TCP listener', () => listener.close());
   }
+  giveUpPrivileges(configuration, log);
   log.info('ready', {
     milliseconds: Date.now() - startedAt,
     ...(unix !== undefined && { socket: unix.path }),

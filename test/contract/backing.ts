@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Backing, Bar } from '../../src/hw/backing.js';
 import { ACQ, ASQ, AdminOpcode, CAP, CC, CSTS, Cns, IDENTIFY_BYTES, IdentifyController, NvmOpcode, Sqe, VS } from '../../src/hw/nvme/spec/index.js';
 import { ClassCode, Command, Header, MSIX_ENTRY_MASKED, MsixEntry, barRegister, readMsix } from '../../src/hw/pci/index.js';
+import { createFile, needsHugePages } from '../../src/hw/dma/index.js';
 import type { Task } from '../../src/hw/task.js';
 import { Epoll, shm } from '../../src/native/shm.js';
 import { RawMemory, RawNvme, eventually, finish, quiet } from '../support/raw-nvme.js';
@@ -22,6 +23,12 @@ export interface BackingWorld {
 export interface BackingContractOptions {
   /** Whether the device works without being polled, so that its interrupts wake a thread that waits on `descriptors`. */
   readonly autonomous: boolean;
+  /**
+   * How interrupts come: `table`, messages whose MSI-X table a BAR shows (the default); `messages`, with a table that is the kernel's; `line`, INTx; `none`.
+   */
+  readonly interrupts?: 'table' | 'messages' | 'line' | 'none';
+  /** Whether something keeps the device from memory that is not attached (default: yes). Without an IOMMU nothing does, and only the server's care is left. */
+  readonly confines?: boolean;
   /** Milliseconds for one test; the runner's default otherwise. */
   readonly timeout?: number;
 }
@@ -33,6 +40,9 @@ function wrongOffsets(bytes: number, width: number): number[] {
 }
 
 export function backingContract(name: string, makeWorld: () => Promise<BackingWorld>, options: BackingContractOptions): void {
+  const { interrupts = 'table', confines = true } = options;
+  const vectors = interrupts === 'none' ? 0 : 1;
+
   describe(`the backing contract, ${name}`, options.timeout === undefined ? {} : { timeout: options.timeout }, () => {
     let world: BackingWorld;
     let backing: Backing;
@@ -210,7 +220,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
       test('scattered or contiguous, has a page-aligned address for each page, all different', async () => {
         const seen = new Set<string>();
         for (const contiguous of [false, true]) {
-          const fd = shm().memfdCreate('contract', 16 * PAGE);
+          const fd = createFile('contract', 16 * PAGE, needsHugePages(backing, 16 * PAGE, contiguous));
           const memory = await run(backing.attach(fd, 16 * PAGE, { contiguous, owner: 'contract' }));
           expect(memory.bytes).toBe(16 * PAGE);
           expect(memory.buffer.byteLength).toBe(16 * PAGE);
@@ -298,7 +308,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         expect(memory.u8.subarray(PAGE + at, PAGE + at + bytes).every((byte) => byte >= 0x20 && byte < 0x7f)).toBe(true);
       });
 
-      test('reaches nothing after detach, and the device lives on', async () => {
+      test.runIf(confines)('reaches nothing after detach, and the device lives on', async () => {
         const fd = shm().memfdCreate('contract', PAGE);
         const witness = new Uint8Array(shm().map(fd, 0, PAGE, true)).fill(0x11);
         const memory = await run(backing.attach(fd, PAGE));
@@ -333,13 +343,14 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
       test('refuses counts that are not offered', async () => {
         await run(backing.claim());
         const { available } = backing.interrupts;
-        expect(available).toBeGreaterThanOrEqual(2);
+        if (interrupts === 'none' || interrupts === 'line') expect(available).toBe(vectors);
+        else expect(available).toBeGreaterThanOrEqual(2);
         for (const count of [0, -1, available + 1, 1.5, NaN]) await refuses(() => backing.interrupts.enable(count));
-        await run(backing.interrupts.enable(available));
+        if (available > 0) await run(backing.interrupts.enable(available));
         expect(backing.interrupts.fired.length).toBe(available);
       });
 
-      test('fire for their own queue, and are counted by poll', async () => {
+      test.runIf(interrupts === 'table' || interrupts === 'messages')('fire for their own queue, and are counted by poll', async () => {
         const host = await RawNvme.start(backing, 32, 2);
         expect(Array.from(backing.interrupts.fired)).toEqual([0, 0]);
         const before = backing.interrupts.total;
@@ -355,7 +366,35 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         expect(backing.interrupts.total - before).toBe(4);
       });
 
-      test('a masked entry keeps its message pending until it is unmasked', async () => {
+      test.runIf(interrupts === 'line')('fire until they are answered, and again for what completes later (R13)', async () => {
+        const host = await RawNvme.start(backing, 32, 1);
+        expect(backing.interrupts.total).toBe(0);
+        for (let turn = 0; turn < 8; turn++) {
+          const before = backing.interrupts.total;
+          host.submit(host.adminSubmission, nothing);
+          const isAnswered = (): boolean => backing.interrupts.total > before && host.peek(host.adminCompletion) !== undefined;
+          await eventually(backing, `interrupt ${turn}`, isAnswered);
+          expect(host.reap(host.adminCompletion).length).toBe(1);
+          await quiet(backing, 4);
+        }
+        // QEMU 7.2 may raise the line once more for nothing: it forgets to count completions that a reset took away.
+        expect(backing.interrupts.fired[0]).toBe(backing.interrupts.total);
+      });
+
+      test.runIf(interrupts === 'messages')('the table of their messages is reached by nobody (R31)', async () => {
+        await run(backing.claim());
+        const msix = await run(readMsix(backing.config, backing.bars));
+        if (msix === undefined) throw new Error('no MSI-X');
+        for (const { bar, offset, bytes } of [msix.table, msix.pendingBits]) {
+          for (const at of [offset, offset + bytes - 4]) {
+            await refuses(() => backing.bar(bar).read32(at));
+            await refuses(() => backing.bar(bar).write32(at, 0));
+            await refuses(() => backing.bar(bar).write8(at, 0));
+          }
+        }
+      });
+
+      test.runIf(interrupts === 'table')('a masked entry keeps its message pending until it is unmasked', async () => {
         const host = await RawNvme.start(backing, 32, 1);
         const msix = await run(readMsix(backing.config, backing.bars));
         if (msix === undefined) throw new Error('no MSI-X');
@@ -373,7 +412,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
       });
 
       test('nothing fires after disable, which can be called twice', async () => {
-        const host = await RawNvme.start(backing, 32, 1);
+        const host = await RawNvme.start(backing, 32, vectors);
         await run(backing.interrupts.disable());
         await run(backing.interrupts.disable());
         expect(backing.interrupts.fired.length).toBe(0);
@@ -383,7 +422,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         expect(backing.interrupts.fired.length).toBe(0);
       });
 
-      test.runIf(options.autonomous)('wake whoever waits on the descriptors, and poll makes them quiet', async () => {
+      test.runIf(options.autonomous && vectors > 0)('wake whoever waits on the descriptors, and poll makes them quiet', async () => {
         const host = await RawNvme.start(backing, 32, 1);
         const epoll = shm().epollCreate();
         const events = new Int32Array(16);
@@ -399,17 +438,19 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         }
         expect(woken).toBeGreaterThan(0);
         expect(backing.interrupts.fired[0]).toBe(1);
-        await quiet(backing);
-        expect(shm().epollWait(epoll, events, 0)).toBe(0);
+        if (interrupts !== 'line') {
+          await quiet(backing);
+          expect(shm().epollWait(epoll, events, 0)).toBe(0);
+        }
         shm().close(epoll);
       });
     });
 
     describe('reset', () => {
       test('takes queues and interrupts away and restores configuration and BARs', async () => {
-        const host = await RawNvme.start(backing, 32, 1);
+        const host = await RawNvme.start(backing, 32, vectors);
         const registers = async (): Promise<number[]> => {
-          const values: number[] = [await run(backing.config.read16(Header.command))];
+          const values: number[] = [(await run(backing.config.read16(Header.command))) & ~Command.intxDisable];
           for (const { index } of backing.bars) values.push(await run(backing.config.read32(barRegister(index))));
           return values;
         };
@@ -428,20 +469,21 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
 
       test('is survived: the controller can be enabled again', async () => {
         const host = await RawNvme.start(backing);
+        const before = backing.interrupts.total;
         await run(backing.reset());
-        await run(backing.interrupts.enable(1));
+        if (vectors > 0) await run(backing.interrupts.enable(1));
         await host.prepareAdmin(16);
         await host.enable();
         const data = await host.allocate(PAGE);
         const command = { opcode: AdminOpcode.identify, prp1: data.at(0), words: { [Sqe.cdw10]: Cns.controller } };
         expect((await host.admin(command)).status).toBe(0);
-        await eventually(backing, 'interrupt after the reset', () => backing.interrupts.fired[0] === 1);
+        if (vectors > 0) await eventually(backing, 'interrupt after the reset', () => backing.interrupts.total > before);
       });
     });
 
     describe('dispose', () => {
       test('never throws, in any state, and can be called twice', async () => {
-        const host = await RawNvme.start(backing, 32, 1);
+        const host = await RawNvme.start(backing, 32, vectors);
         await host.allocate(4 * PAGE);
         host.submit(host.adminSubmission, { opcode: AdminOpcode.asynchronousEventRequest });
         backing.dispose();

@@ -19,6 +19,7 @@ import {
   putField,
   submissionDoorbell,
 } from '../../src/hw/nvme/spec/index.js';
+import { createFile, needsHugePages } from '../../src/hw/dma/index.js';
 import type { Task } from '../../src/hw/task.js';
 import { shm } from '../../src/native/shm.js';
 
@@ -152,7 +153,7 @@ export class RawNvme {
 
   /** Memory of the test's own, zeroed. */
   async allocate(bytes: number, options: AttachOptions = {}): Promise<RawMemory> {
-    const fd = shm().memfdCreate('raw-nvme', bytes);
+    const fd = createFile('raw-nvme', bytes, needsHugePages(this.backing, bytes, options.contiguous === true));
     const memory = await this.run(this.backing.attach(fd, bytes, options));
     this.#fds.set(memory, fd);
     return new RawMemory(memory);

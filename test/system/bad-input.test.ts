@@ -244,6 +244,10 @@ describe('a command that cannot be carried out', () => {
     [['list', '--tenant', 'alice', '--socket', 'none.sock'], 1, /none\.sock/, /serve/],
     [['status', '--admin-socket', 'none.sock'], 1, /no server listens at none\.sock/, /serve/],
     [['list', '--tenant', 'alice', '--token-file', 'none.token'], 2, /none\.token/, /name a file/],
+    [['serve', '--device', 'nvme0'], 1, /"nvme0" is not the address of a PCI function/, /status --devices/],
+    [['serve', '--sample', '--backing', 'vfio'], 2, /"nvme0" is no PCI function/, /--device ADDRESS/],
+    [['bind', '0000:ff:1f.7'], 1, /there is no PCI function 0000:ff:1f\.7/, /status --devices/],
+    [['bind', '01:00'], 1, /"01:00" is not the address/, /status --devices/],
     [['copy', 'a', 'b'], 2, /neither argument is a share/, /DEVICE\/SHARE/],
   ];
   it.each(cases)('ringwarden %j', async (args, status, what, remedy) => {

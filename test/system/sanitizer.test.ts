@@ -1,5 +1,5 @@
 /**
- * The tests of the native code once more, with the addon built for AddressSanitizer and UndefinedBehaviorSanitizer: what they find ends the process that they
+ * The tests of the native code once more, with the addons built for AddressSanitizer and UndefinedBehaviorSanitizer: what they find ends the process that they
  * find it in, and so the test. So do the tests of rings and event descriptors that a client attacks. Part of the full tier: building takes its time.
  */
 import { spawnSync } from 'node:child_process';
@@ -10,6 +10,7 @@ import { ROOT, workspace, type Workspace } from '../support/processes.js';
 
 const FULL = process.env['RINGWARDEN_FULL'] === '1';
 const TIMEOUT_MS = 600_000;
+const ADDONS = ['shm.node', 'device.node'];
 const TESTS = ['test/unit/native', 'test/unit/engine/shared-rings.test.ts', 'test/unit/engine/vector-descriptor.test.ts'];
 /** Asks about the build in its folder, and of a compiler. */
 const NOT_HERE = 'test/unit/native/process.test.ts';
@@ -19,14 +20,14 @@ const libasan = spawnSync('g++', ['-print-file-name=libasan.so'], { encoding: 'u
 const hasSanitizer = isAbsolute(libasan);
 const why = !FULL ? ' (skipped: part of npm run test:full)' : hasSanitizer ? '' : ' (skipped: g++ has no libasan)';
 
-/** A folder in which the addon is the one with the sanitizers, and everything else is what it is here. */
+/** A folder in which the addons are those with the sanitizers, and everything else is what it is here. */
 function copy(space: Workspace): void {
   const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts/build-native.mjs'), '--sanitize'], { encoding: 'utf8' });
   expect({ status, stderr }).toMatchObject({ status: 0 });
   for (const name of ['src', 'test', 'package.json', 'vitest.config.ts', 'tsconfig.json'])
     cpSync(join(ROOT, name), space.path(name), { recursive: true });
   mkdirSync(dirname(space.path('build/shm.node')));
-  cpSync(join(ROOT, 'build/asan/shm.node'), space.path('build/shm.node'));
+  for (const addon of ADDONS) cpSync(join(ROOT, 'build/asan', addon), space.path(join('build', addon)));
   symlinkSync(join(ROOT, 'node_modules'), space.path('node_modules'));
 }
 
@@ -41,7 +42,7 @@ describe.skipIf(why !== '')(`the addon under the sanitizers${why}`, { timeout: T
   test('passes its tests', async () => {
     const space = workspace();
     copy(space);
-    expect(readFileSync(space.path('build/shm.node')).includes('__asan_report_load')).toBe(true);
+    for (const addon of ADDONS) expect(readFileSync(space.path(join('build', addon))).includes('__asan_report_load')).toBe(true);
     const args = ['node_modules/vitest/vitest.mjs', 'run', '--project', 'unit', '--reporter', 'json', '--exclude', NOT_HERE, ...TESTS];
     const { stdout, stderr } = await space.run(process.execPath, args, { env: environment });
     expect(stderr).not.toMatch(/AddressSanitizer|runtime error/);

@@ -1,13 +1,13 @@
 /**
  * The server's own DMA memory of one device: rings, PRP lists, identify buffers. No client ever reaches it.
  *
- * Page-granular, first fit, in chunks of memory files that are contiguous on the bus. Not for the hot path.
+ * Page-granular, first fit, in chunks of memory files that are contiguous on the bus, but for large tables of pages that are found one by one. Not for the hot path.
  */
 import { PAGE_BYTES } from '../../protocol/index.js';
 import { shm } from '../../native/shm.js';
 import type { Backing, DmaMemory } from '../backing.js';
 import type { Task } from '../task.js';
-import { createMemoryFile, wholePages } from './file.js';
+import { createMemoryFile, needsHugePages, wholePages } from './file.js';
 import { writeAddress } from './translate.js';
 
 const CHUNK_BYTES = 2 * 1_048_576;
@@ -29,6 +29,7 @@ export interface DmaSlice {
 interface Chunk {
   readonly fd: number;
   readonly memory: DmaMemory;
+  readonly contiguous: boolean;
   /** One byte a page: 1 while it is used. */
   readonly used: Uint8Array;
 }
@@ -49,27 +50,28 @@ export class DmaArena {
   }
 
   /**
-   * Memory of at least `bytes`; zeroed, unless it `mayBeStale`: zeroing megabytes stops the thread for a moment. Throws `exhausted` when the backing has no
-   * room.
+   * Memory of at least `bytes`, zeroed and in one piece on the bus; unless the `pages` are found one by one and written before they are read: zeroing megabytes
+   * stops the thread for a moment, and machines do not have many in one piece. Throws `exhausted` when the backing has no room.
    */
-  *allocate(bytes: number, mayBeStale = false): Task<DmaSlice> {
+  *allocate(bytes: number, pages = false): Task<DmaSlice> {
     const size = wholePages(bytes);
     for (const chunk of this.#chunks) {
-      const page = findRun(chunk.used, size / PAGE_BYTES);
-      if (page >= 0) return take(chunk, page, size, mayBeStale);
+      const page = pages || chunk.contiguous ? findRun(chunk.used, size / PAGE_BYTES) : -1;
+      if (page >= 0) return take(chunk, page, size, pages);
     }
     const chunkBytes = Math.max(CHUNK_BYTES, size);
-    const fd = createMemoryFile(`ringwarden:${this.#name}`, chunkBytes);
+    const contiguous = !pages || chunkBytes === CHUNK_BYTES;
+    const fd = createMemoryFile(`ringwarden:${this.#name}`, chunkBytes, needsHugePages(this.#backing, chunkBytes, contiguous));
     let memory: DmaMemory;
     try {
-      memory = yield* this.#backing.attach(fd, chunkBytes, { contiguous: true, owner: 'server' });
+      memory = yield* this.#backing.attach(fd, chunkBytes, { contiguous, owner: 'server' });
     } catch (error) {
       shm().close(fd);
       throw error;
     }
-    const chunk: Chunk = { fd, memory, used: new Uint8Array(chunkBytes / PAGE_BYTES) };
+    const chunk: Chunk = { fd, memory, contiguous, used: new Uint8Array(chunkBytes / PAGE_BYTES) };
     this.#chunks.push(chunk);
-    return take(chunk, 0, size, mayBeStale);
+    return take(chunk, 0, size, pages);
   }
 
   /** Gives a slice back; once. The caller knows that the device does not use it any more. What went with `dispose` is gone already. */

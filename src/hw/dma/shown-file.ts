@@ -6,6 +6,7 @@
  */
 import { fchmodSync, ftruncateSync } from 'node:fs';
 import { Seal, shm } from '../../native/shm.js';
+import { createFile } from './file.js';
 
 /**
  * How a shown file ends. `truncated`: whoever still maps it faults from then on. `orphaned`: it is sealed against that, too, and its pages die with the last
@@ -18,11 +19,11 @@ export class ShownFile {
   readonly #end: ShownEnd;
   #fd: number;
 
-  /** A zeroed file of `bytes`, whole pages. */
-  constructor(name: string, bytes: number, end: ShownEnd) {
+  /** A zeroed file of `bytes`, whole pages; `huge`: of huge pages. */
+  constructor(name: string, bytes: number, end: ShownEnd, huge = false) {
     this.bytes = bytes;
     this.#end = end;
-    this.#fd = shm().memfdCreate(name, bytes);
+    this.#fd = createFile(name, bytes, huge);
   }
 
   /** For those who write it: they map it before `seal`. */

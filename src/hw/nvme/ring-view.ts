@@ -16,7 +16,7 @@
  * A reader may find an entry half written: it is told of completions elsewhere.
  */
 import type { Backing, DmaMemory } from '../backing.js';
-import { ShownFile, sliceOf, wholePages, type DmaSlice, type ShownEnd } from '../dma/index.js';
+import { ShownFile, needsHugePages, sliceOf, wholePages, type DmaSlice, type ShownEnd } from '../dma/index.js';
 import { shm } from '../../native/shm.js';
 import { HardwareError, type Task } from '../task.js';
 import { COMPLETION_BYTES, NvmOpcode, SUBMISSION_BYTES, SUBMISSION_WORDS, Sqe } from './spec/index.js';
@@ -46,7 +46,8 @@ export class RingView {
 
   /** Memory for the completion queue and the mirror of a pair of `entries`. @throws HardwareError `exhausted` when the backing cannot split its memory further. */
   static *create(backing: Backing, entries: number, end: ShownEnd): Task<RingView> {
-    const completionFile = new ShownFile('ringwarden:completions', wholePages(entries * COMPLETION_BYTES), end);
+    const bytes = wholePages(entries * COMPLETION_BYTES);
+    const completionFile = new ShownFile('ringwarden:completions', bytes, end, needsHugePages(backing, bytes, true));
     let memory: DmaMemory | undefined;
     try {
       memory = yield* backing.attach(completionFile.fd, completionFile.bytes, { contiguous: true, owner: 'server' });

@@ -3,6 +3,7 @@ import type { Configuration } from '../config/index.js';
 import type { EngineHost } from '../engine/api.js';
 import type { MappingReport } from '../handover/index.js';
 import type { TenantDirectory } from '../policy.js';
+import type { Privileges } from '../privileges.js';
 import type { AuditLog } from './audit.js';
 
 /** One connected session, as far as the administrator is told. */
@@ -49,4 +50,6 @@ export interface AdminSources {
   /** Whole state of sessions and domains, for `inspect`. */
   inspectSessions(): unknown;
   reload(): Promise<ReloadResult>;
+  /** What the process may still do. */
+  privileges(): Privileges;
 }

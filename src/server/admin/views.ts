@@ -22,6 +22,7 @@ export function statusView({ sources, devices, tenants }: Snapshot): object {
         tcp: configuration.tcp === undefined ? null : `${configuration.tcp.host}:${configuration.tcp.port}`,
       },
       isolation: configuration.isolation,
+      privileges: sources.privileges(),
     },
     devices: devices.map(({ name, engine: { facts }, report, silent }) => ({
       name,

@@ -2,6 +2,7 @@
  * Building blocks of the configuration schema. The `error` of each one is the remedy that a wrong value gets: what to write instead.
  */
 import * as z from 'zod';
+import { ADDRESS, parseAddress } from '../../hw/linux/address.js';
 import { BLOCKS_PATTERN, DURATION_PATTERN, SIZE_PATTERN, parseDuration, parseExtent, parseSize } from './units.js';
 
 // Compiling schemas with `new Function` is slower to start than it is worth for one file, and the server forbids it.
@@ -68,6 +69,10 @@ export const text = (what: string, most: number) => {
 const SERIAL_ERROR = 'write 1 to 20 printable ASCII characters';
 /** A serial number as NVMe has it (Base Specification 1.4, figure 247). */
 export const serial = () => z.string({ error: SERIAL_ERROR }).regex(/^[\x20-\x7e]{1,20}$/, { error: SERIAL_ERROR });
+
+const ADDRESS_ERROR = 'write the address of a PCI function, such as "0000:01:00.0"; "ringwarden status --devices" lists them';
+/** Where a PCI function is; becomes the address in full. */
+export const pciAddress = () => z.string({ error: ADDRESS_ERROR }).regex(ADDRESS, { error: ADDRESS_ERROR }).transform(parseAddress);
 
 /** One of the given words. */
 export const word = <const Words extends readonly [string, ...string[]]>(...words: Words) =>

@@ -11,7 +11,7 @@ import { checkDevices, checkLimits, checkListeners } from './machine.js';
 import { ConfigError, ConfigProblem } from './problems.js';
 import type { ParsedConfig, ParsedDevice, ParsedTenant } from './schema.js';
 import { Source } from './source.js';
-import type { BackingConfig, Configuration, DeviceConfig, ShareConfig, TenantConfig } from './types.js';
+import type { Configuration, DeviceConfig, ModelBackingConfig, ShareConfig, TenantConfig } from './types.js';
 import { parseShape, wellFormed } from './validate.js';
 import { namespaceBytes, overlaps, resolveWindows } from './windows.js';
 import type { Window } from './windows.js';
@@ -96,7 +96,12 @@ function listeners(config: ParsedConfig, folder: string): Pick<Configuration, 'u
 }
 
 function resolveDevice(device: ParsedDevice, folder: string): DeviceConfig {
-  const { backing } = device;
+  const { backing, name, vectorsCeiling } = device;
+  if (backing.kind === 'pci') {
+    const { kind, address, path } = backing;
+    const namespaces = backing.namespaces.map(({ size, blockBytes }, index) => ({ id: index + 1, bytes: size, blockBytes }));
+    return { name, class: device.class, backing: { kind, address, path, namespaces }, vectorsCeiling };
+  }
   const common = {
     namespaces: backing.namespaces.map((namespace, index) => ({
       id: index + 1,
@@ -110,11 +115,11 @@ function resolveDevice(device: ParsedDevice, folder: string): DeviceConfig {
     serial: backing.serial,
     rom: backing.rom === undefined ? undefined : resolve(folder, backing.rom),
   };
-  const resolved: BackingConfig =
+  const resolved: ModelBackingConfig =
     backing.kind === 'emulated'
       ? { ...common, kind: 'emulated', mode: backing.mode, queueEntries: backing.queueEntries, doorbellStride: backing.doorbellStride }
       : { ...common, kind: 'qemu', binary: backing.binary };
-  return { name: device.name, class: device.class, backing: resolved, vectorsCeiling: device.vectorsCeiling };
+  return { name, class: device.class, backing: resolved, vectorsCeiling };
 }
 
 const bit = (operation: OperationName): number => 1 << Operation[operation];

@@ -83,8 +83,13 @@ export function checkDevices(source: Source, folder: string, parts: WellFormed):
   const problems: ConfigProblem[] = [];
   const images = new Map<string, KeyPath>();
   const serials = new Map<string, KeyPath>();
+  const addresses = new Map<string, KeyPath>();
   for (const { path, value: device } of parts.devices) {
     const { backing } = device;
+    if (backing.kind === 'pci') {
+      once(addresses, backing.address, [...path, 'backing', 'address'], 'function', 'device');
+      continue;
+    }
     const pages = backing.maxTransfer / 4096;
     if (!Number.isInteger(Math.log2(pages))) {
       problems.push(source.problem([...path, 'backing', 'maxTransfer'], 'not a power of two times 4 KiB', 'write for example "512 KiB"'));
@@ -110,10 +115,10 @@ export function checkDevices(source: Source, folder: string, parts: WellFormed):
   }
   return problems;
 
-  function once(seen: Map<string, KeyPath>, value: string, path: KeyPath, what: string): void {
+  function once(seen: Map<string, KeyPath>, value: string, path: KeyPath, what: string, owner = 'namespace'): void {
     const earlier = seen.get(value);
     if (earlier === undefined) seen.set(value, path);
-    else problems.push(source.problem(path, `the ${what} ${value} is used already, on line ${source.line(earlier)}`, 'give each namespace its own'));
+    else problems.push(source.problem(path, `the ${what} ${value} is used already, on line ${source.line(earlier)}`, `give each ${owner} its own`));
   }
 }
 

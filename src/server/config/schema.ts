@@ -1,8 +1,9 @@
 /** The configuration file, key by key. The published JSON schema is generated from this. */
 import * as z from 'zod';
 import { MAX_MESSAGE_BYTES, MAX_REGION_BYTES, MAX_RING_ENTRIES, MIN_RING_ENTRIES, PAGE_BYTES } from '../../protocol/index.js';
+import { PATHS } from '../../hw/linux/drivers.js';
 import { LOG_FORMATS, LOG_LEVELS } from '../log.js';
-import { duration, extent, flag, list, name, path, record, serial, size, text, whole, word, words } from './fields.js';
+import { duration, extent, flag, list, name, path, pciAddress, record, serial, size, text, whole, word, words } from './fields.js';
 
 const KiB = 2 ** 10;
 const MiB = 2 ** 20;
@@ -58,11 +59,33 @@ const qemu = record('a backing', {
   rom: path().optional().describe('File with the expansion ROM of the function, up to 16 MiB. Default: it has none.'),
 });
 
+const pciNamespace = record('a namespace', {
+  size: size(512, 2 ** 53 - 1)
+    .optional()
+    .describe('Capacity that windows are checked against before the device is there.'),
+  blockBytes: z
+    .union([z.literal(512), z.literal(4096)], { error: 'write 512 or 4096' })
+    .optional()
+    .describe('Bytes of a logical block that the device must have; by default those that it has.'),
+});
+
+const pci = record('a backing', {
+  kind: z.literal('pci'),
+  address: pciAddress().describe('Where the function is, as "ringwarden status --devices" shows it.'),
+  path: word(...PATHS)
+    .optional()
+    .describe('Way in which it is driven; by default the one that it is bound to.'),
+  namespaces: list('namespaces', pciNamespace, 32)
+    .min(1, { error: 'write at least one namespace' })
+    .prefault([{}])
+    .describe('Namespaces that shares may name, numbered as the device numbers them, from 1.'),
+});
+
 export const deviceSchema = record('a device', {
   name: name().describe('Name that tenants and the administrator use.'),
   class: word('nvme').default('nvme').describe('Device class: the driver that runs it. There is no generic pass-through.'),
   backing: z
-    .discriminatedUnion('kind', [emulated, qemu], { error: 'write an object with "kind": "emulated" or "qemu"' })
+    .discriminatedUnion('kind', [emulated, qemu, pci], { error: 'write an object with "kind": "emulated", "qemu" or "pci"' })
     .describe('The world that the device is in.'),
   vectorsCeiling: whole(1, MAX_VECTORS).default(DEFAULT_VECTORS).describe('Most interrupt vectors to use, whatever the device offers.'),
 });

@@ -1,4 +1,5 @@
 /** A configuration that was checked whole, with absolute paths and plain numbers: what the rest of the server works with. */
+import type { PciPath } from '../../hw/linux/options.js';
 import type { LeaseMode, QueueKind } from '../../protocol/index.js';
 import type { Rates, RegionDma } from '../engine/api.js';
 import type { LogFormat, LogLevel } from '../log.js';
@@ -12,6 +13,15 @@ export interface NamespaceConfig {
   readonly blockBytes: 512 | 4096;
   /** Absolute path; undefined: the content lives in memory. */
   readonly image: string | undefined;
+}
+
+/** A namespace that the device brings along. */
+export interface ExpectedNamespace {
+  readonly id: number;
+  /** Undefined: as many as the device has. */
+  readonly bytes: number | undefined;
+  /** Undefined: whatever the device has; windows are counted in its blocks once it is there. */
+  readonly blockBytes: 512 | 4096 | undefined;
 }
 
 interface BackingCommon {
@@ -33,7 +43,16 @@ export interface QemuBackingConfig extends BackingCommon {
   readonly kind: 'qemu';
   readonly binary: string | undefined;
 }
-export type BackingConfig = EmulatedBackingConfig | QemuBackingConfig;
+export interface PciBackingConfig {
+  readonly kind: 'pci';
+  /** In full: `0000:01:00.0`. */
+  readonly address: string;
+  /** Undefined: the one that it is bound to. */
+  readonly path: PciPath | undefined;
+  readonly namespaces: readonly ExpectedNamespace[];
+}
+export type ModelBackingConfig = EmulatedBackingConfig | QemuBackingConfig;
+export type BackingConfig = ModelBackingConfig | PciBackingConfig;
 export type BackingKind = BackingConfig['kind'];
 
 export interface DeviceConfig {

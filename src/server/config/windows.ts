@@ -18,9 +18,12 @@ export interface Window {
   readonly blockBytes: number;
 }
 
+/** Windows of a device whose blocks are not known yet are counted in these: no device has smaller ones. */
+const LEAST_BLOCK_BYTES = 512;
+
 /** Bytes of a namespace: as configured, else as long as its image is now; undefined when neither says. */
 export function namespaceBytes(folder: string, namespace: ParsedNamespace): number | undefined {
-  if (namespace.size !== undefined || namespace.image === undefined) return namespace.size;
+  if (namespace.size !== undefined || !('image' in namespace) || namespace.image === undefined) return namespace.size;
   const found = find(resolve(folder, namespace.image));
   return found?.isFile() === true ? found.size : undefined;
 }
@@ -51,7 +54,11 @@ export function resolveWindows(source: Source, folder: string, parts: WellFormed
       const remedy = `name one from 1 to ${count}, or add it to the device`;
       return [source.problem([...path, 'namespace'], `device "${share.device}" has no namespace ${share.namespace}`, remedy)];
     }
-    const { blockBytes } = namespace;
+    const { blockBytes = LEAST_BLOCK_BYTES } = namespace;
+    if (namespace.blockBytes === undefined && ('blocks' in share.first || 'blocks' in share.size)) {
+      const remedy = 'write bytes ("512 MiB"), or "blockBytes" for the namespace of the device';
+      return [source.problem(path, `how long a block of device "${share.device}" is, is not known before it is there`, remedy)];
+    }
     const firstBlock = toBlocks(share.first, blockBytes);
     const blocks = toBlocks(share.size, blockBytes);
     const misaligned = (key: string) =>

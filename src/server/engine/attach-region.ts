@@ -1,7 +1,7 @@
 /** Makes a region usable on this engine's device: the file itself, or a copy of it. */
 import type { Backing } from '../../hw/backing.js';
-import { createMemoryFile, type DeviceDomain } from '../../hw/dma/index.js';
-import type { Task } from '../../hw/task.js';
+import { createMemoryFile, needsHugePages, type DeviceDomain } from '../../hw/dma/index.js';
+import { HardwareError, type Task } from '../../hw/task.js';
 import { shm } from '../../native/shm.js';
 import type { RegionDma, RegionUse } from './api.js';
 
@@ -15,10 +15,15 @@ export interface RegionFile {
   readonly dma: RegionDma;
 }
 
-/** `domainOf` finds, or makes, the domain of the region. */
+/** `domainOf` finds, or makes, the domain of the region. Where its pages cannot be held in place, the device gets a copy. */
 export function* attachRegion(backing: Backing, domainOf: () => DeviceDomain, region: RegionFile): Task<void> {
-  if (region.dma === 'copied') yield* attachCopy(backing, domainOf, region);
-  else yield* attachFile(backing, domainOf, region.fd, region.owner, region);
+  if (region.dma === 'copied') return yield* attachCopy(backing, domainOf, region);
+  try {
+    yield* attachFile(backing, domainOf, region.fd, region.owner, region);
+  } catch (error) {
+    if (!(error instanceof HardwareError) || error.code !== 'unpinned') throw error;
+    yield* attachCopy(backing, domainOf, region);
+  }
 }
 
 function* attachFile(backing: Backing, domainOf: () => DeviceDomain, fd: number, owner: string, { handle, bytes, use }: RegionFile): Task<void> {
@@ -36,7 +41,7 @@ function* attachFile(backing: Backing, domainOf: () => DeviceDomain, fd: number,
 /** The device gets a file of the server's, which nobody else ever maps. */
 function* attachCopy(backing: Backing, domainOf: () => DeviceDomain, region: RegionFile): Task<void> {
   const { handle, fd, bytes, owner } = region;
-  const copy = createMemoryFile('ringwarden:copy', bytes);
+  const copy = createMemoryFile('ringwarden:copy', bytes, needsHugePages(backing, bytes, false));
   let client: ArrayBuffer | undefined;
   try {
     client = shm().map(fd, 0, bytes, true);

@@ -166,6 +166,7 @@ export function createWorld(
       mappings: async () => [],
       inspectSessions: () => ({ sessions: world.sessions }),
       reload: async () => world.reload,
+      privileges: () => ({ uid: 4242, capabilities: ['CAP_IPC_LOCK'], noNewPrivileges: true, filter: true, unreached: 1 }),
     },
   };
   return world;

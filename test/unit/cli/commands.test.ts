@@ -134,6 +134,7 @@ describe('status', () => {
       expect.stringMatching(/^ringwarden 1\.2\.3, process \d+, up \d+ s, \d+ refusals$/),
       'configuration /nowhere/conf.jsonc',
       'listens at /nowhere/s.sock',
+      'privileges: user 4242; CAP_IPC_LOCK; can gain none; system calls filtered; threads that kept theirs: 1',
       '',
       'Devices',
       'DEVICE  CLASS  STATE  BACKING   MODEL  LEASES  QUARANTINE',

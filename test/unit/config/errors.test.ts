@@ -34,7 +34,7 @@ const cases: readonly [string, string, readonly RegExp[]][] = [
   [
     'an unknown backing',
     text({ devices: '{ "name": "x", "backing": { "kind": §"real", "namespaces": [] } }', tenants: '' }),
-    [/devices\[0\]\.backing\.kind: "real" is not valid here; write an object with "kind": "emulated" or "qemu"$/],
+    [/devices\[0\]\.backing\.kind: "real" is not valid here; write an object with "kind": "emulated", "qemu" or "pci"$/],
   ],
   [
     'a size without a unit',

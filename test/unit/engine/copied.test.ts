@@ -149,6 +149,24 @@ test('what was given up, or failed, never reaches the client', async () => {
   expect(tenant.memory.subarray(0, BLOCK).every((byte) => byte === 0x55)).toBe(true);
 });
 
+test('where pages cannot be pinned, the device gets a copy of what was to be direct', async () => {
+  const on = await emulated();
+  const { attach } = on.backing;
+  on.backing.attach = function* (fd, bytes, options) {
+    if (options?.owner === 'tenant1') throw new HardwareError('unpinned', 'pages cannot be pinned');
+    return yield* attach.call(on.backing, fd, bytes, options);
+  };
+  const tenant = on.tenant(1, { dma: 'direct' });
+  on.backing.attach = attach;
+  tenant.memory.fill(0x5a, 0, BLOCK);
+  expect(run(on, tenant, write, 3, 1, 0)).toBe(Code.ok);
+  expect(run(on, tenant, read, 3, 1, 4_096)).toBe(Code.ok);
+  expect(tenant.memory.subarray(4_096, 4_096 + BLOCK).every((byte) => byte === 0x5a)).toBe(true);
+  const owners = new Set(on.run(on.backing.audit()).map(({ owner }) => owner));
+  expect(owners.has('copy of tenant1')).toBe(true);
+  expect(owners.has('tenant1')).toBe(false);
+});
+
 test('nothing is left when a region goes, or could not come', async () => {
   const on = await emulated();
   const tenant = on.tenant(1, { dma: 'copied' });

@@ -27,6 +27,7 @@ const bytes: Argument = { kind: 'bytes', good: new Uint8Array(16) };
 
 const calls: Record<keyof Shm, readonly Argument[]> = {
   memfdCreate: [{ kind: 'text', good: name }, whole(4096)],
+  hugeCreate: [{ kind: 'text', good: name }, whole(4096)],
   addSeals: [whole(file), whole(0)],
   getSeals: [whole(file)],
   map: [whole(file), whole(0), whole(4096), { kind: 'flag', good: true }],
@@ -52,6 +53,11 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   lock: [whole(file)],
   forbidDump: [],
   execute: [{ kind: 'program', good: '/nowhere' }, { kind: 'texts', good: ['nowhere'] }, { kind: 'texts', good: [] }, whole(file)],
+  confine: [whole(0), { kind: 'flag', good: false }, { kind: 'flag', good: false }],
+  notify: [
+    { kind: 'text', good: '/nowhere' },
+    { kind: 'program', good: 'READY=1' },
+  ],
   getppid: [whole(1)],
   yieldProcessor: [],
   createWaker: [{ kind: 'function', good: () => {} }],

@@ -1,6 +1,6 @@
 /** Memory as a program with raw access has it: a file that is pinned and on the bus, and whose bus addresses the program knows. */
 import type { Backing, DmaMemory } from '../../../hw/backing.js';
-import { createMemoryFile, sliceOf, type DmaSlice } from '../../../hw/dma/index.js';
+import { createMemoryFile, needsHugePages, sliceOf, type DmaSlice } from '../../../hw/dma/index.js';
 import type { Task } from '../../../hw/task.js';
 import { shm } from '../../../native/shm.js';
 
@@ -21,9 +21,10 @@ export class RawMemory {
 
   /** `pages` pages that follow each other on the bus. */
   static *attach(backing: Backing, pages: number, owner: string): Task<RawMemory> {
-    const fd = createMemoryFile(`ringwarden:demo:${owner}`, pages * PAGE_BYTES);
+    const bytes = pages * PAGE_BYTES;
+    const fd = createMemoryFile(`ringwarden:demo:${owner}`, bytes, needsHugePages(backing, bytes, true));
     try {
-      return new RawMemory(yield* backing.attach(fd, pages * PAGE_BYTES, { contiguous: true, owner }), fd);
+      return new RawMemory(yield* backing.attach(fd, bytes, { contiguous: true, owner }), fd);
     } catch (error) {
       shm().close(fd);
       throw error;

@@ -14,7 +14,7 @@ import type { RawOutcome } from '../types.js';
 import { RawController, blockCommand } from './controller.js';
 import { PAGE_BYTES, RawMemory } from './memory.js';
 
-export type BackingKind = BackingOptions['kind'];
+export type BackingKind = Exclude<BackingOptions['kind'], 'pci'>;
 
 export const BLOCK_BYTES = 512;
 /** Namespace 1: the attacker's partition, then the victim's. Namespace 2 is the victim's alone. */
