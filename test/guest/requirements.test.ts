@@ -200,12 +200,12 @@ describe('on a real function', { timeout: 60_000 }, () => {
 
   test('R22, R23: who wants it alone waits until the last one is gone, and is told', async () => {
     const device = await alice.openDevice('nvme0');
-    await expect(bob.openDevice('nvme0', { mode: 'exclusive' })).rejects.toHaveProperty('code');
+    await expect(bob.openDevice('nvme0', { mode: 'exclusive' })).rejects.toMatchObject({ code: 'deviceBusy' });
     const free = bob.deviceState('nvme0', { wait: true });
     await device.close();
     await free;
     const alone = await bob.openDevice('nvme0', { mode: 'exclusive' });
-    await expect(alice.openDevice('nvme0')).rejects.toHaveProperty('code');
+    await expect(alice.openDevice('nvme0')).rejects.toMatchObject({ code: 'deviceBusy' });
     await alone.close();
   });
 
