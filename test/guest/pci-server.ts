@@ -6,7 +6,7 @@ import { WINDOW_BYTES, configuration, tenant } from '../support/server.js';
 
 export const pciConfiguration = (address: string, path: string): ReturnType<typeof configuration> =>
   configuration({
-    tenants: [tenant('alice', 0), tenant('bob', WINDOW_BYTES), tenant('carol', 2 * WINDOW_BYTES)],
+    tenants: ['alice', 'bob', 'carol'].map((name, index) => tenant(name, index * WINDOW_BYTES, {}, { modes: ['shared', 'exclusive'] })),
     devices: [{ name: 'nvme0', backing: { kind: 'pci', address, path } }],
   });
 
