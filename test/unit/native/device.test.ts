@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { ftruncateSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { pinError } from '../../../src/hw/linux/errors.js';
 import { deviceAddon, type DeviceAddon } from '../../../src/native/device.js';
@@ -125,6 +127,23 @@ describe('registers', () => {
       expect(() => device.read32(id, 0)).toThrow(RangeError);
       expect(() => device.unmapRegisters(id)).toThrow(RangeError);
     }
+  });
+
+  test('end with their thread', async () => {
+    const fd = registerFile();
+    const own = mapFile(fd);
+    const program = `
+      const device = require(${JSON.stringify(fileURLToPath(new URL('../../../build/device.node', import.meta.url)))});
+      device.mapRegisters(${fd}, 0, ${BYTES}, []);
+      require('worker_threads').parentPort.postMessage('mapped');
+      setInterval(() => {}, 1000);`;
+    const worker = new Worker(program, { eval: true });
+    await once(worker, 'message');
+    expect(mappingsOf(name).length).toBe(2);
+    await worker.terminate();
+    expect(mappingsOf(name).length).toBe(1);
+    device.write32(own, 0, 3);
+    expect(device.read32(own, 0)).toBe(3);
   });
 
   test('are limited in number', () => {
