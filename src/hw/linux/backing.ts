@@ -62,7 +62,7 @@ export class LinuxBacking implements Backing {
     this.#epoll = native.epollCreate();
     this.descriptors = [this.#epoll];
     this.interrupts = interruptsOf(handle.interrupts, {
-      claimed: () => this.#bars.length > 0,
+      claimed: () => this.#lost === undefined && this.#bars.length > 0,
       watch: (eventfd, vector) => native.epollControl(this.#epoll, 'add', eventfd, Epoll.in, FIRST_VECTOR + vector),
       unwatch: (eventfd) => native.epollControl(this.#epoll, 'delete', eventfd, 0, 0),
       setLine: (on) => this.#setLine(on),
@@ -140,6 +140,7 @@ export class LinuxBacking implements Backing {
     this.interrupts.forget();
     const command = yield* this.config.read16(Header.command);
     yield* this.#awaitReset(deviceAddon().beginReset(reset.fd, reset.vfio));
+    this.#checkPresent();
     yield* this.config.write16(Header.command, command | Command.intxDisable);
     this.#suspect('it does not come back from its reset');
     this.#checkPresent();
@@ -278,6 +279,7 @@ export class LinuxBacking implements Backing {
     // A waiting thread is not to be kept awake, and the kernel waits until a device that it takes away is closed.
     attempt(() => shm().epollControl(this.#epoll, 'delete', this.#handle.uevents, 0, 0));
     if (this.#handle.memory.kind === 'iommu') this.#memory.orphan(); // the kernel lets go of the pages with the container
+    this.#registers.close();
     closeHandle(this.#handle, !this.#disposed);
   }
 }

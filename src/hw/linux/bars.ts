@@ -90,7 +90,6 @@ class FileBar implements OpenBar {
   readonly info: BarInfo;
   readonly #file: RegisterFile;
   readonly #hidden: readonly number[];
-  #abandoned = false;
 
   constructor(info: BarInfo, fd: number, offset: number, hidden: readonly number[], watch: BarWatch) {
     this.info = info;
@@ -128,21 +127,21 @@ class FileBar implements OpenBar {
   }
 
   abandon(): void {
-    this.#abandoned = true;
+    this.#file.close();
   }
 
   close(): void {
-    this.#abandoned = true;
+    this.#file.close();
   }
 
   #read(offset: number, width: 1 | 2 | 4): number {
     this.#checkHidden(offset, width);
-    return this.#abandoned ? 2 ** (8 * width) - 1 : this.#file.read(offset, width);
+    return this.#file.read(offset, width);
   }
 
   #write(offset: number, width: 1 | 2 | 4, value: number): void {
     this.#checkHidden(offset, width);
-    if (!this.#abandoned) this.#file.write(offset, width, value);
+    this.#file.write(offset, width, value);
   }
 
   #check64(offset: number): void {
