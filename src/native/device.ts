@@ -58,6 +58,8 @@ export interface DeviceAddon {
   /** Whether it has ended; throws what it failed with. Once it has said so, the number is used up. */
   resetEnded(id: number): boolean;
 
+  /** Starts what `stopAtEnd` needs, while this process may still start others. */
+  watchEnd(): void;
   /**
    * However this process ends, the function whose configuration space begins at `offset` of the file is stopped (no decode, no bus mastering) before its memory
    * and its pins go: a second process, which shares both, waits for that. At most 256 functions.

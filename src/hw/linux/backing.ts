@@ -8,10 +8,8 @@ import { HardwareError, sleep, systemClock, type Clock, type Task } from '../tas
 import { openBar, type BarWatch, type OpenBar } from './bars.js';
 import { FileConfigSpace } from './config-space.js';
 import { attempt, codeOf } from './errors.js';
-import { closeHandle, stopDevice, type PciHandle } from './handle.js';
+import { closeHandle, markClaimed, isClaimed, markReleased, otherDriver, stopDevice, type PciHandle } from './handle.js';
 import { interruptsOf, type LinuxInterrupts } from './interrupts.js';
-import { PCI_DEVICES } from './functions.js';
-import { Machine } from './machine.js';
 import { LinuxMemory } from './memory.js';
 import { RegisterFile } from './register-file.js';
 import { VfioIrq } from './vfio-structures.js';
@@ -89,8 +87,11 @@ export class LinuxBacking implements Backing {
     if (this.#bars.length > 0) throw new HardwareError('busy', 'the function is claimed already');
     if ((yield* this.config.read16(Header.vendorId)) === NO_DEVICE) throw new HardwareError('absent', 'no function answers');
     this.#checkPresent();
+    const driver = otherDriver(this.#handle);
+    if (driver !== undefined) throw new HardwareError('busy', `${this.#handle.address} is held by the driver ${driver}`);
     try {
       this.#enable();
+      markClaimed(this.#handle);
       yield* this.#resetAlone();
       yield* this.config.write16(Header.command, Command.io | Command.memory | Command.intxDisable);
       const msix = yield* readMsix(
@@ -114,10 +115,11 @@ export class LinuxBacking implements Backing {
 
   *release(): Task<void> {
     this.interrupts.forget();
-    const wasClaimed = this.#bars.length > 0 || this.#enabled;
-    if (wasClaimed && this.#lost === undefined) yield* this.config.write16(Header.command, Command.intxDisable);
+    this.#stop();
     this.#closeBars();
-    if (wasClaimed && this.#lost === undefined) yield* this.#resetAtClose();
+    if (isClaimed(this.#handle) && this.#lost === undefined) yield* this.#resetAtClose();
+    this.#stop();
+    if (this.#lost === undefined) markReleased(this.#handle);
     if (this.#enabled) {
       this.#enabled = false;
       attempt(() => this.#writeEnable('0'));
@@ -202,11 +204,14 @@ export class LinuxBacking implements Backing {
     if (this.#lost !== undefined) throw new HardwareError('lost', this.#lost);
   }
 
+  /** No bus mastering and no decode, and the function says so; else nobody knows what it does. */
+  #stop(): void {
+    if (this.#lost === undefined && stopDevice(this.#handle) !== 'quiet') this.#lose('it cannot be stopped');
+  }
+
   /** Where no driver has enabled the function, this does; the kernel refuses it while one has. */
   #enable(): void {
     if (this.#handle.enable === undefined) return;
-    const driver = new Machine().linkName(PCI_DEVICES, this.#handle.address, 'driver');
-    if (driver !== undefined) throw new HardwareError('busy', `${this.#handle.address} is held by the driver ${driver}`);
     this.#writeEnable('1');
     this.#enabled = true;
   }
@@ -268,7 +273,8 @@ export class LinuxBacking implements Backing {
   #lose(reason: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = reason;
-    const quiet = stopDevice(this.#handle);
+    const stopped = stopDevice(this.#handle);
+    const quiet = stopped === 'quiet';
     if (!quiet) this.#memory.orphan();
     if (!quiet && !this.#disposed) this.#lost = `${reason}; its DMA cannot be stopped, so its memory stays taken until this process ends`;
     this.interrupts.forget();
@@ -280,6 +286,6 @@ export class LinuxBacking implements Backing {
     attempt(() => shm().epollControl(this.#epoll, 'delete', this.#handle.uevents, 0, 0));
     if (this.#handle.memory.kind === 'iommu') this.#memory.orphan(); // the kernel lets go of the pages with the container
     this.#registers.close();
-    closeHandle(this.#handle, !this.#disposed);
+    closeHandle(this.#handle, stopped, !this.#disposed);
   }
 }

@@ -30,7 +30,7 @@ export async function prepare(options: PciOptions): Promise<PreparedBacking<PciH
   const descriptors = new Descriptors();
   try {
     const opened = path === 'vfio' ? openVfio(subject, descriptors) : openFiles(subject, path, descriptors);
-    deviceAddon().stopAtEnd(opened.config.fd, opened.config.offset);
+    deviceAddon().watchEnd();
     const handle: PciHandle = {
       ...opened,
       address: subject.address,
@@ -39,6 +39,7 @@ export async function prepare(options: PciOptions): Promise<PreparedBacking<PciH
       description: describe(machine, subject, path, opened),
       descriptors: descriptors.all,
       closed: new SharedArrayBuffer(4),
+      claimed: new SharedArrayBuffer(4),
     };
     return { handle, ended: new Promise(() => {}), dispose: async () => abandonHandle(handle) };
   } catch (error) {

@@ -124,6 +124,12 @@ void Start(Napi::Env env) {
   Fail(env, "clone", error);
 }
 
+Napi::Value WatchEnd(const Napi::CallbackInfo& info) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  Start(info.Env());
+  return info.Env().Undefined();
+}
+
 Napi::Value StopAtEnd(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = Descriptor(info, 0);
@@ -151,6 +157,7 @@ Napi::Value LeaveAtEnd(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void RegisterGuardian(Napi::Object exports) {
+  Export<WatchEnd>(exports, "watchEnd");
   Export<StopAtEnd>(exports, "stopAtEnd");
   Export<LeaveAtEnd>(exports, "leaveAtEnd");
 }

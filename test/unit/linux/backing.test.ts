@@ -1,14 +1,15 @@
 /** The backing of real functions, as far as it goes without one: plain files stand for what the kernel shows of a function. */
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
 import { LinuxBacking } from '../../../src/hw/linux/backing.js';
-import type { PciHandle } from '../../../src/hw/linux/handle.js';
-import { Header } from '../../../src/hw/pci/index.js';
+import { abandonHandle, stopDevice, type PciHandle } from '../../../src/hw/linux/handle.js';
+import { Machine } from '../../../src/hw/linux/machine.js';
+import { Command, Header } from '../../../src/hw/pci/index.js';
 import type { Task } from '../../../src/hw/task.js';
 import { deviceAddon } from '../../../src/native/device.js';
-import { shm } from '../../../src/native/shm.js';
+import { Seal, shm } from '../../../src/native/shm.js';
 
 const VENDOR = 0x1b36;
 const BAR_BYTES = 16_384;
@@ -55,6 +56,7 @@ function make(): Made {
     uevents,
     descriptors: [fd, reset, resource, pagemap, uevents],
     closed: new SharedArrayBuffer(4),
+    claimed: new SharedArrayBuffer(4),
   };
   return { handle, folder, command: () => readFileSync(join(folder, 'config')).readUInt16LE(Header.command) };
 }
@@ -86,4 +88,59 @@ test('a function that is lost while it is reset: its descriptors are not used an
   expect(bytes.every((byte) => byte === 0x53)).toBe(true);
   shm().unmap(bytes.buffer);
   for (const fd of others) shm().close(fd);
+});
+
+test('a function that was never claimed is not written to, whoever has it', async () => {
+  const { handle, command } = make();
+  const backing = new LinuxBacking(handle);
+  finish(backing.release());
+  backing.dispose();
+  expect(command()).toBe(COMMAND);
+  const other = make();
+  abandonHandle(other.handle);
+  expect(other.command()).toBe(COMMAND);
+});
+
+test.each(['release', 'dispose', 'abandon'] as const)('a claimed function is stopped: %s', (how) => {
+  const { handle, command } = make();
+  const backing = new LinuxBacking(handle);
+  finish(backing.claim());
+  expect(command() & Command.busMaster).not.toBe(0);
+  if (how === 'release') finish(backing.release());
+  if (how !== 'abandon') backing.dispose();
+  abandonHandle(handle);
+  expect(command()).toBe(Command.intxDisable);
+});
+
+test.each(['release', 'dispose', 'abandon'] as const)('a driver that took a claimed function away is not disturbed: %s', (how) => {
+  const { handle, command } = make();
+  const backing = new LinuxBacking(handle);
+  finish(backing.claim());
+  vi.spyOn(Machine.prototype, 'linkName').mockReturnValue('nvme');
+  const before = command();
+  if (how === 'release') finish(backing.release());
+  if (how !== 'abandon') backing.dispose();
+  abandonHandle(handle);
+  expect(command()).toBe(before);
+});
+
+test('what cannot be stopped keeps its descriptor and its pages, and is not said to be quiet', () => {
+  const { handle } = make();
+  const config = shm().memfdCreate('config', 256);
+  const backing = new LinuxBacking({ ...handle, config: { ...handle.config, fd: config }, descriptors: [config] });
+  writeSync(config, Buffer.from([0x36, 0x1b]), 0, 2, 0);
+  finish(backing.claim());
+  shm().addSeals(config, Seal.write);
+  finish(backing.release());
+  expect(backing.lost).toMatch(/cannot be stopped/);
+  backing.dispose();
+  expect(fstatSync(config).size).toBe(256);
+  deviceAddon().leaveAtEnd(config);
+  shm().close(config);
+
+  const silent = openSync('/dev/null', 'r+'); // takes what is written, and answers nothing
+  const claimed = new SharedArrayBuffer(4);
+  new Int32Array(claimed)[0] = 1;
+  expect(stopDevice({ ...handle, claimed, config: { ...handle.config, fd: silent } })).toBe('running');
+  closeSync(silent);
 });

@@ -168,6 +168,7 @@ const calls: Record<keyof DeviceAddon, readonly unknown[]> = {
   vfioUnmapDma: [0, 0, 4096],
   beginReset: [0, true],
   resetEnded: [1],
+  watchEnd: [],
   stopAtEnd: [0, 0],
   leaveAtEnd: [0],
   openUevents: [],
