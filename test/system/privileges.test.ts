@@ -33,7 +33,7 @@ describe.each([
   ['the embedded model', device({}, { image: 'nvme0.img' }), true, ''],
   ["QEMU's model", device({ kind: 'qemu' }, { image: 'nvme0.img' }), hasQemu, qemuName.slice(4)],
 ])('a server with %s', (_name, backing, can, why) => {
-  it.skipIf(!can)(`has given up what it does not need, and serves${can ? '' : `${why}`}`, async () => {
+  it.skipIf(!can)(`has given up what it does not need, and serves${can ? '' : why}`, async () => {
     const space = workspace();
     const server = await Server.start(space, configuration({ devices: [backing] }));
     const threads = threadsOf(server.ready.pid);

@@ -2,7 +2,7 @@
 import { deviceAddon } from '../../native/device.js';
 import type { Bar, BarInfo } from '../backing.js';
 import type { Task } from '../task.js';
-import { checkAccess } from './access.js';
+import { checkAccess } from '../access.js';
 import { RegisterFile } from './register-file.js';
 
 /** Where the kernel shows a BAR: `fd` from `offset` on. */

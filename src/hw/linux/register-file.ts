@@ -1,6 +1,6 @@
 /** Registers behind a file: each access is one read or write of its width at its offset. Configuration space and I/O ports are reached so. */
 import { readSync, writeSync } from 'node:fs';
-import { checkAccess, checkValue } from './access.js';
+import { checkAccess, checkValue } from '../access.js';
 import { codeOf } from './errors.js';
 
 export type AccessWidth = 1 | 2 | 4;

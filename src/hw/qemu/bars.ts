@@ -2,7 +2,7 @@
 import type { Bar, BarInfo, ConfigSpace } from '../backing.js';
 import { barRegister } from '../pci/index.js';
 import { HardwareError, type Task } from '../task.js';
-import { checkAccess, checkValue } from './access.js';
+import { checkAccess, checkValue } from '../access.js';
 import type { AccessWidth, Qtest } from './qtest.js';
 
 /** A window of addresses from which BARs are given out in turn. */

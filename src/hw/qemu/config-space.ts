@@ -3,7 +3,7 @@ import type { ConfigSpace } from '../backing.js';
 import { EXTENDED_CONFIG_BYTES } from '../pci/index.js';
 import type { Task } from '../task.js';
 import { CONFIG_ADDRESS_ENABLE, CONFIG_ADDRESS_PORT, CONFIG_DATA_PORT, ECAM_BASE, PCIEXBAR, PCIEXBAR_ENABLE } from './address-map.js';
-import { checkAccess, checkValue } from './access.js';
+import { checkAccess, checkValue } from '../access.js';
 import type { AccessWidth, Qtest } from './qtest.js';
 
 /** Posted: maps all configuration space into memory. Firmware would do that; there is none. */
