@@ -34,7 +34,7 @@ export interface DeviceAddon {
   pinPages(fd: number, bytes: number, pagemap: number, low: Uint32Array, high: Uint32Array): number;
   /** Lets go of the pages and closes the descriptor. */
   unpinPages(ring: number): void;
-  /** Physical addresses of a mapping as it is now. Nothing keeps them from changing, but for huge pages that nobody else maps. Fails likewise. */
+  /** Physical addresses of a mapping as it is now, to compare with those of its pins. Nothing else keeps them from changing. Fails likewise. */
   locatePages(buffer: ArrayBuffer, pagemap: number, low: Uint32Array, high: Uint32Array): void;
 
   /** Puts a group into a container, with an IOMMU of `type`. EBUSY: another device of the group has another driver. */

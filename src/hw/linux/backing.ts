@@ -30,7 +30,7 @@ export class LinuxBacking implements Backing {
   readonly config: FileConfigSpace;
   readonly interrupts: LinuxInterrupts;
   readonly descriptors: readonly number[];
-  readonly hugePages: 'contiguous' | 'always' | undefined;
+  readonly hugePages: 'contiguous' | undefined;
   readonly #handle: PciHandle;
   readonly #clock: Clock;
   readonly #registers: RegisterFile;

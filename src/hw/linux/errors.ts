@@ -24,7 +24,7 @@ export function pinError(error: unknown, bytes: number): unknown {
   switch (syscallOf(error)) {
     case 'io_uring_setup':
       if (code === 'ENOMEM') return lockedMemory(bytes);
-      return new HardwareError('unpinned', `pages cannot be pinned: this process has no io_uring (${code}); see "sysctl kernel.io_uring_disabled"`);
+      return new HardwareError('unpinned', `pages cannot be pinned: this process has no io_uring (${code})`);
     case 'io_uring_register':
     case 'VFIO_IOMMU_MAP_DMA':
       if (code === 'ENOMEM') return lockedMemory(bytes);

@@ -20,8 +20,8 @@ export type InterruptSource =
   | { readonly kind: 'vfio'; readonly device: number; readonly index: number; readonly count: number };
 
 export type MemorySource =
-  /** The bus has physical addresses. `pins`: pages can be pinned; else only huge pages that no client maps are taken. */
-  | { readonly kind: 'physical'; readonly pagemap: number; readonly pins: boolean }
+  /** The bus has physical addresses, and every page is pinned by an io_uring. */
+  | { readonly kind: 'physical'; readonly pagemap: number }
   /** The IOMMU translates. `ranges`: the addresses of its bus that may be used. */
   | { readonly kind: 'iommu'; readonly container: number; readonly ranges: readonly Range[] };
 

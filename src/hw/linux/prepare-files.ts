@@ -6,12 +6,15 @@ import { shm } from '../../native/shm.js';
 import { HardwareError } from '../task.js';
 import type { BarPlace } from './bars.js';
 import type { Descriptors } from './descriptors.js';
+import { FunctionError } from './error.js';
 import { pinError } from './errors.js';
 import type { InterruptSource, MemorySource, PciHandle } from './handle.js';
 import { PCI_DEVICES, type PciFunction } from './functions.js';
 import { Machine } from './machine.js';
 
 const { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = constants;
+/** Its other values keep io_uring from everybody, or from who has no CAP_SYS_ADMIN (Linux 6.6); containers forbid it by seccomp. */
+const ALLOW_IO_URING = 'sysctl kernel.io_uring_disabled=0';
 const ROOT = 'run the server as root, or with CAP_SYS_ADMIN';
 
 /** What the ways of opening a function find out. */
@@ -45,7 +48,11 @@ function openUio(address: string, descriptors: Descriptors): number {
   return descriptors.open(`/dev/${name}`, O_RDWR | O_NONBLOCK, ROOT);
 }
 
-/** Tries on one page what every attach will do. @throws HardwareError where addresses cannot be had at all. */
+/**
+ * Tries on one page what every attach will do.
+ * @throws FunctionError where pages cannot be pinned: nothing else keeps them where they are, huge ones neither
+ * @throws HardwareError where addresses cannot be had
+ */
 export function physicalMemory(descriptors: Descriptors): MemorySource {
   const native = shm();
   const addon = deviceAddon();
@@ -53,11 +60,11 @@ export function physicalMemory(descriptors: Descriptors): MemorySource {
   const page = native.memfdCreate('ringwarden:probe', PAGE_BYTES);
   try {
     addon.unpinPages(addon.pinPages(page, PAGE_BYTES, pagemap, new Uint32Array(1), new Uint32Array(1)));
-    return { kind: 'physical', pagemap, pins: true };
+    return { kind: 'physical', pagemap };
   } catch (error) {
     const reason = pinError(error, PAGE_BYTES);
-    if (reason instanceof HardwareError && reason.code === 'unpinned') return { kind: 'physical', pagemap, pins: false };
-    throw reason;
+    if (!(reason instanceof HardwareError) || reason.code !== 'unpinned') throw reason;
+    throw new FunctionError('unsupported', `without an IOMMU nothing may be reached by DMA but pinned pages: ${reason.message}`, ALLOW_IO_URING);
   } finally {
     native.close(page);
   }

@@ -93,7 +93,6 @@ function describe(
   return [
     `PCI function ${address} through ${door}`,
     memory.kind === 'iommu' ? `behind IOMMU group ${iommuGroup?.number}${remapping(machine)}` : 'no IOMMU keeps its DMA from any memory',
-    ...(memory.kind === 'physical' && !memory.pins ? ['pages cannot be pinned (DMA is copied)'] : []),
     fire,
     reset === undefined ? 'no reset' : `reset by ${resets.join(', ') || 'what the kernel finds'}`,
   ].join('; ');

@@ -49,7 +49,7 @@ function make(): Made {
     config: { fd, offset: 0, bytes: config.length },
     bars: [{ info, fd: resource, offset: 0, mappable: true }],
     interrupts: { kind: 'none' },
-    memory: { kind: 'physical', pagemap, pins: true },
+    memory: { kind: 'physical', pagemap },
     enable: undefined,
     reset: { fd: reset, vfio: false },
     device: undefined,

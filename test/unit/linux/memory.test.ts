@@ -46,7 +46,7 @@ describe.skipIf(why !== '')(name, () => {
   beforeAll(() => {
     pagemap = openSync('/proc/self/pagemap', 'r');
     kpageflags = openSync('/proc/kpageflags', 'r');
-    memory = new LinuxMemory({ kind: 'physical', pagemap, pins: true });
+    memory = new LinuxMemory({ kind: 'physical', pagemap });
   });
   afterEach(() => {
     memory.dispose();
@@ -140,18 +140,14 @@ describe.skipIf(why !== '')(name, () => {
     for (const bytes of [0, -PAGE, 1, 1.5, NaN, 2 ** 53, 2 * PAGE]) expect(() => memory.attach(fd, bytes)).toThrow(RangeError);
   });
 
-  test.skipIf(hugePages === 0)(`huge pages lie in one piece, pinned or not${hugePages === 0 ? ' (skipped: none are reserved)' : ''}`, () => {
-    for (const pins of [true, false]) {
-      const world = new LinuxMemory({ kind: 'physical', pagemap, pins });
-      fd = createMemoryFile('huge', 16 * PAGE, true);
-      const attached = world.attach(fd, 16 * PAGE, { contiguous: true });
-      expect(attached.buffer.byteLength).toBe(16 * PAGE);
-      expect(located(attached)).toEqual([attached.pageLow, attached.pageHigh]);
-      expect(attached.pageLow[15] - attached.pageLow[0]).toBe(15 * PAGE);
-      world.detach(attached);
-      expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('/memfd:huge');
-      if (pins) shm().close(fd);
-    }
+  test.skipIf(hugePages === 0)(`huge pages lie in one piece${hugePages === 0 ? ' (skipped: none are reserved)' : ''}`, () => {
+    fd = createMemoryFile('huge', 16 * PAGE, true);
+    const attached = memory.attach(fd, 16 * PAGE, { contiguous: true });
+    expect(attached.buffer.byteLength).toBe(16 * PAGE);
+    expect(located(attached)).toEqual([attached.pageLow, attached.pageHigh]);
+    expect(attached.pageLow[15] - attached.pageLow[0]).toBe(15 * PAGE);
+    memory.detach(attached);
+    expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('/memfd:huge');
   });
 
   test('a file of huge pages that are not there is refused, with what reserves some', () => {
@@ -159,12 +155,5 @@ describe.skipIf(why !== '')(name, () => {
     expect(() => createMemoryFile('huge', (hugePages + 1) * 2 * 1_048_576, true)).toThrow(
       expect.objectContaining({ code: 'exhausted', message: expect.stringMatching(/nr_hugepages/) }),
     );
-  });
-
-  test('without pins only huge pages are taken, and everything has to be made of them', () => {
-    fd = createMemoryFile('plain', PAGE);
-    const unpinned = new LinuxMemory({ kind: 'physical', pagemap, pins: false });
-    expect(() => unpinned.attach(fd, PAGE)).toThrow(expect.objectContaining({ code: 'unpinned' }));
-    expect(needsHugePages(unpinned, PAGE, false)).toBe(true);
   });
 });

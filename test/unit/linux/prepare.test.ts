@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { Descriptors } from '../../../src/hw/linux/descriptors.js';
 import { prepare } from '../../../src/hw/linux/index.js';
+import { physicalMemory } from '../../../src/hw/linux/prepare-files.js';
 import { checkAssigned } from '../../../src/hw/linux/prepare.js';
+import { deviceAddon } from '../../../src/native/device.js';
 
 const PLACED = '0x00000000febd0000 0x00000000febd3fff 0x0000000000140204\n';
 const NONE = '0x0000000000000000 0x0000000000000000 0x0000000000000000\n';
@@ -17,3 +20,22 @@ test('a function that is not there is said to be absent, with what lists those t
   await expect(prepare({ address: 'ffff:ff:1f.7' })).rejects.toMatchObject({ code: 'absent', remedy: expect.stringMatching(/ringwarden/) });
   await expect(prepare({ address: '../../etc' })).rejects.toMatchObject({ code: 'unsupported' });
 });
+
+test.each(['ENOSYS', 'EPERM', 'EACCES'])(
+  'without io_uring (%s) a function that no IOMMU confines is refused as a whole, with what allows it',
+  (code) => {
+    const pinPages = vi.spyOn(deviceAddon(), 'pinPages').mockImplementation(() => {
+      throw Object.assign(new Error(code), { code, syscall: 'io_uring_setup' });
+    });
+    const descriptors = new Descriptors();
+    expect(() => physicalMemory(descriptors)).toThrow(
+      expect.objectContaining({
+        code: 'unsupported',
+        message: expect.stringContaining(code),
+        remedy: expect.stringContaining('kernel.io_uring_disabled'),
+      }),
+    );
+    descriptors.close();
+    pinPages.mockRestore();
+  },
+);
