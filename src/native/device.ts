@@ -14,7 +14,7 @@ export interface DeviceAddon {
   unmapRegisters(id: number): void;
   /** Unmaps them as well, but the number stays: what is read there is all ones from now on, and what is written vanishes. */
   abandonRegisters(id: number): void;
-  /** Whether the kernel took the mapping away under an access, which then read all ones: the device is gone. */
+  /** Whether the kernel took the mapping away under an access: the device is gone. That access and all that follow read all ones, or vanish. */
   registersFaulted(id: number): boolean;
   read8(id: number, offset: number): number;
   read16(id: number, offset: number): number;

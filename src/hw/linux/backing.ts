@@ -180,6 +180,7 @@ export class LinuxBacking implements Backing {
   poll(): number {
     if (this.#lost !== undefined) return 0;
     this.interrupts.rearm();
+    for (const bar of this.#bars) if (bar.faulted) this.#lose('the kernel has taken its registers away');
     let done = 0;
     const count = shm().epollWait(this.#epoll, this.#events, 0);
     for (let i = 0; i < count && this.#lost === undefined; i++) {

@@ -15,6 +15,8 @@ export interface BarPlace {
 }
 
 export interface OpenBar extends Bar {
+  /** The kernel took its registers away, for good. */
+  readonly faulted: boolean;
   /** All ones from now on; writes vanish. */
   abandon(): void;
   close(): void;
@@ -71,6 +73,10 @@ class MappedBar implements OpenBar {
     this.#addon.write64(this.#id, offset, value);
   }
 
+  get faulted(): boolean {
+    return this.#addon.registersFaulted(this.#id);
+  }
+
   abandon(): void {
     this.#addon.abandonRegisters(this.#id);
   }
@@ -88,6 +94,7 @@ class MappedBar implements OpenBar {
 /** I/O ports, and memory that the kernel lets nobody map. 64 bits are two accesses, the low half first. */
 class FileBar implements OpenBar {
   readonly info: BarInfo;
+  readonly faulted = false; // its file tells, access by access
   readonly #file: RegisterFile;
   readonly #hidden: readonly number[];
 

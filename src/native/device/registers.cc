@@ -1,7 +1,7 @@
 // Mapped device registers: accesses of exactly one width, inside the mapping, never in its hidden parts.
 //
 // A mapping of registers ends under its user when the device goes: the kernel takes it away, and an access is SIGBUS. A page of all ones takes its place then,
-// which is what a bus without a device reads, and the mapping remembers that it happened.
+// which is what a bus without a device reads, and the mapping remembers that it happened: no later access reaches it.
 #include "device.h"
 
 #include <signal.h>
@@ -159,7 +159,7 @@ Napi::Value RegistersFaulted(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), Find(info).faulted.load(std::memory_order_relaxed));
 }
 
-// Where the access goes; nullptr for registers that were abandoned.
+// Where the access goes; nullptr for registers that were abandoned, or taken away.
 template <typename Width>
 volatile Width* At(const Napi::CallbackInfo& info) {
   Registers& registers = Find(info);
@@ -171,7 +171,8 @@ volatile Width* At(const Napi::CallbackInfo& info) {
     const bool outside = at + sizeof(Width) <= registers.hidden[i].start || at >= registers.hidden[i].end;
     if (!outside) throw Napi::RangeError::New(info.Env(), "the access lies in a part of the registers that is the kernel's");
   }
-  const uintptr_t base = registers.base.load(std::memory_order_relaxed);
+  // Where one page was taken away the device is gone, and the page that took its place is memory.
+  const uintptr_t base = registers.faulted.load(std::memory_order_relaxed) ? 0 : registers.base.load(std::memory_order_relaxed);
   return base == 0 ? nullptr : reinterpret_cast<volatile Width*>(base + at);
 }
 

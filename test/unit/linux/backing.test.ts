@@ -1,5 +1,5 @@
 /** The backing of real functions, as far as it goes without one: plain files stand for what the kernel shows of a function. */
-import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
@@ -143,4 +143,16 @@ test('what cannot be stopped keeps its descriptor and its pages, and is not said
   new Int32Array(claimed)[0] = 1;
   expect(stopDevice({ ...handle, claimed, config: { ...handle.config, fd: silent } })).toBe('running');
   closeSync(silent);
+});
+
+test('a posted write to registers that are gone is enough for the loss to be noticed, and the function is stopped', () => {
+  const { handle, command } = make();
+  const backing = new LinuxBacking(handle);
+  finish(backing.claim());
+  ftruncateSync(handle.bars[0].fd, 0);
+  backing.bar(0).write32(0x1000, 1);
+  expect(backing.poll()).toBe(0);
+  expect(backing.lost).toMatch(/registers/);
+  expect(command()).toBe(Command.intxDisable);
+  backing.dispose();
 });

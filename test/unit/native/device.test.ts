@@ -96,8 +96,15 @@ describe('registers', () => {
     ftruncateSync(fd, 0);
     expect(device.read32(id, 0)).toBe(0xffff_ffff);
     expect(device.registersFaulted(id)).toBe(true);
-    device.write32(id, 4096, 5);
-    expect(device.read8(id, 8191)).toBe(0xff);
+    device.write32(id, 0, 5);
+    device.write64(id, 4096, 5n);
+    expect([device.read32(id, 0), device.read64(id, 4096)]).toEqual([0xffff_ffff, 0xffff_ffff_ffff_ffffn]);
+    ftruncateSync(fd, BYTES); // what comes back is another device's
+    device.write32(id, 4, 7);
+    expect(device.read32(id, 4)).toBe(0xffff_ffff);
+    const view = new Uint8Array(shm().map(fd, 0, BYTES, false));
+    expect(view.every((byte) => byte === 0)).toBe(true);
+    shm().unmap(view.buffer);
   });
 
   test('that are abandoned read as all ones, take writes, and still refuse what is outside', () => {
