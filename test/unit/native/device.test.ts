@@ -236,7 +236,7 @@ test('uevents: none is there at first, and no descriptor is left behind', () => 
 
 describe('a device is stopped at the end of its process', () => {
   /** A file stands for configuration space, at its offset 8; returns the command register that a program leaves in it. */
-  const commandAfter = (end: string): number => {
+  const commandAfter = (end: string, before: readonly string[] = []): number => {
     const folder = mkdtempSync(join(tmpdir(), 'ringwarden-'));
     const file = join(folder, 'config');
     writeFileSync(file, Buffer.alloc(64, 0xff));
@@ -245,7 +245,8 @@ describe('a device is stopped at the end of its process', () => {
       const fd = require('fs').openSync(${JSON.stringify(file)}, 'r+');
       device.stopAtEnd(fd, 8);
       ${end}`;
-    spawnSync(process.execPath, ['-e', program]);
+    const [first, ...rest] = [...before, process.execPath, '-e', program];
+    spawnSync(first, rest);
     // The descriptors of the program, which spawnSync waits for, are the other process's as well: both have ended.
     const bytes = readFileSync(file);
     rmSync(folder, { recursive: true });
@@ -258,6 +259,49 @@ describe('a device is stopped at the end of its process', () => {
     ['exits', 'process.exit(1);'],
     ['ends', ''],
   ])('that %s', (_how, end) => {
+    expect(commandAfter(end)).toBe(0x0400);
+  });
+
+  test('that is killed with its process group', () => {
+    expect(commandAfter("process.kill(0, 'SIGKILL');", ['setsid'])).toBe(0x0400);
+  });
+
+  /** `others()`: the processes that stop devices for this one. */
+  const OTHERS = `
+      const { readdirSync, readFileSync } = require('fs');
+      const field = (pid, name) => {
+        try { return new RegExp('^' + name + ':\\\\s*(\\\\S+)', 'm').exec(readFileSync('/proc/' + pid + '/status', 'utf8'))[1]; } catch { return ''; }
+      };
+      const others = () => readdirSync('/proc').filter((pid) => field(pid, 'PPid') === String(process.pid) && field(pid, 'Name') === 'ringwarden-stop' && field(pid, 'State') === 'S');
+      const until = async (condition) => { while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10)); };`;
+
+  test.each([
+    ['', ''],
+    [
+      ', when it may start no program any more',
+      `require(${JSON.stringify(fileURLToPath(new URL('../../../build/shm.node', import.meta.url)))}).confine(0, false, true);`,
+    ],
+  ])('that is killed after what stops devices was%s: another one was started', (_when, confine) => {
+    const end = `${OTHERS}
+      (async () => {
+        await until(() => others().length === 1);
+        ${confine}
+        const [first] = others();
+        process.kill(Number(first), 'SIGKILL');
+        await until(() => others().length === 1 && others()[0] !== first);
+        process.kill(process.pid, 'SIGKILL');
+      })();`;
+    expect(commandAfter(end)).toBe(0x0400);
+  });
+
+  test('what stops devices has next to no memory: who runs out of it does not kill both', () => {
+    const end = `${OTHERS}
+      (async () => {
+        await until(() => others().length === 1);
+        const small = Number(field(others()[0], 'VmRSS')) < 4096;
+        if (!small) device.leaveAtEnd(fd);
+        process.exit();
+      })();`;
     expect(commandAfter(end)).toBe(0x0400);
   });
 
