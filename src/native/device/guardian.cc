@@ -43,6 +43,8 @@ constexpr size_t kSlots = 256;
 constexpr size_t kStackBytes = 65536;
 constexpr uintptr_t kPageBytes = 4096;
 constexpr int kRetrySeconds = 1;
+constexpr int kWaitMicroseconds = 100;
+constexpr int kMostWaits = 10'000;
 constexpr int64_t kCommand = 4;            // offset of the command register
 constexpr uint16_t kStopped = 0x0400;      // no decode, no bus mastering, no INTx (PCI Local Bus 3.0, 6.2.2)
 constexpr size_t kSignalSetBytes = 8;      // the kernel's
@@ -52,7 +54,13 @@ struct Slot {
   int64_t offset = 0;       // where that begins in the file
 };
 
-constexpr size_t kSlotBytes = (kSlots * sizeof(Slot) + kPageBytes - 1) & ~(kPageBytes - 1);
+// What both processes write and read.
+struct Shared {
+  std::atomic<bool> ready{false};  // nothing that ends this process alone ends the other any more
+  Slot slots[kSlots];
+};
+
+constexpr size_t kSharedBytes = (sizeof(Shared) + kPageBytes - 1) & ~(kPageBytes - 1);
 
 // Code of the other process: it has no C library, and no thread of one.
 #define ALONE __attribute__((always_inline, no_sanitize("address", "undefined"))) inline
@@ -64,9 +72,9 @@ struct Range {
 
 std::mutex mutex;
 // The other process has a copy of what follows, and its own stack.
-Slot* slots = nullptr;   // the one page that both write and read
+Shared* shared = nullptr;
 pollfd process = {-1, POLLIN, 0};  // this process (pidfd_open(2)), readable at its end
-Range kept[2] = {};      // what stays mapped there, in order: the slots, and this library
+Range kept[2] = {};      // what stays mapped there, in order: what is shared, and this library
 uintptr_t rseq = 0;      // where the kernel writes for the thread that starts it (restartable sequences, which the C library registers); 0: nowhere
 const uint16_t stopped = kStopped;
 alignas(16) char stack[kStackBytes];
@@ -146,7 +154,6 @@ ALONE void GiveUpPrivileges() {
   static __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   static const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
   static const sock_fprog program = {sizeof filter / sizeof filter[0], const_cast<sock_filter*>(filter)};
-  Call(SYS_setsid, 0);
   const long fd = Call(SYS_openat, AT_FDCWD, reinterpret_cast<long>(adjustment), O_WRONLY | O_CLOEXEC);
   if (fd >= 0) {
     Call(SYS_write, fd, reinterpret_cast<long>(never), sizeof never - 1);  // where CAP_SYS_RESOURCE permits it
@@ -159,19 +166,21 @@ ALONE void GiveUpPrivileges() {
 }
 
 __attribute__((no_sanitize("address", "undefined"), no_stack_protector)) int Wait(void*) {
+  Call(SYS_setsid, 0);
   GiveUpMemory();
   GiveUpPrivileges();
+  shared->ready.store(true, std::memory_order_release);
   while (Call(SYS_ppoll, reinterpret_cast<long>(&process), 1, 0, 0, kSignalSetBytes) == -EINTR) {
   }
-  for (size_t i = 0; i < kSlots; i++) {
-    const int fd = slots[i].fd.load(std::memory_order_acquire);
-    if (fd >= 0) Call(SYS_pwrite64, fd, reinterpret_cast<long>(&stopped), sizeof stopped, slots[i].offset + kCommand);
+  for (const Slot& slot : shared->slots) {
+    const int fd = slot.fd.load(std::memory_order_acquire);
+    if (fd >= 0) Call(SYS_pwrite64, fd, reinterpret_cast<long>(&stopped), sizeof stopped, slot.offset + kCommand);
   }
   Call(SYS_exit_group, 0);
   return 0;
 }
 
-// Where this library lies: the object that has `slots`.
+// Where this library lies: the object that has `shared`.
 int FindImage(dl_phdr_info* object, size_t, void* into) {
   Range image = {UINTPTR_MAX, 0};
   for (int i = 0; i < object->dlpi_phnum; i++) {
@@ -180,7 +189,7 @@ int FindImage(dl_phdr_info* object, size_t, void* into) {
     image.start = std::min(image.start, static_cast<uintptr_t>(object->dlpi_addr + part.p_vaddr) & ~(kPageBytes - 1));
     image.end = std::max(image.end, (static_cast<uintptr_t>(object->dlpi_addr + part.p_vaddr + part.p_memsz) + kPageBytes - 1) & ~(kPageBytes - 1));
   }
-  const uintptr_t here = reinterpret_cast<uintptr_t>(&slots);
+  const uintptr_t here = reinterpret_cast<uintptr_t>(&shared);
   if (here < image.start || here >= image.end) return 0;
   *static_cast<Range*>(into) = image;
   return 1;
@@ -202,6 +211,7 @@ int StartGuardian() {
   const auto* const offset = static_cast<const ptrdiff_t*>(dlsym(RTLD_DEFAULT, "__rseq_offset"));
   const auto* const size = static_cast<const unsigned*>(dlsym(RTLD_DEFAULT, "__rseq_size"));
   rseq = offset == nullptr || size == nullptr || *size == 0 ? 0 : ThreadPointer() + static_cast<uintptr_t>(*offset);
+  shared->ready.store(false, std::memory_order_relaxed);
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // the other inherits it
@@ -209,6 +219,7 @@ int StartGuardian() {
   const int pid = clone(Wait, stack + kStackBytes, CLONE_FILES, nullptr);
   const int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  for (int waited = 0; pid >= 0 && !shared->ready.load(std::memory_order_acquire) && waited < kMostWaits; waited++) usleep(kWaitMicroseconds);
   errno = error;
   return pid;
 }
@@ -231,12 +242,11 @@ void Keep(int pid) {
 
 void Start(Napi::Env env) {
   if (process.fd >= 0) return;
-  if (slots == nullptr) {
-    void* const shared = mmap(nullptr, kSlotBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) Fail(env, "mmap");
-    slots = static_cast<Slot*>(shared);
-    for (size_t i = 0; i < kSlots; i++) new (&slots[i]) Slot;
-    kept[0] = {reinterpret_cast<uintptr_t>(shared), reinterpret_cast<uintptr_t>(shared) + kSlotBytes};
+  if (shared == nullptr) {
+    void* const memory = mmap(nullptr, kSharedBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) Fail(env, "mmap");
+    shared = new (memory) Shared;
+    kept[0] = {reinterpret_cast<uintptr_t>(memory), reinterpret_cast<uintptr_t>(memory) + kSharedBytes};
     dl_iterate_phdr(FindImage, &kept[1]);
     if (kept[1].start < kept[0].start) std::swap(kept[0], kept[1]);
   }
@@ -272,20 +282,21 @@ Napi::Value StopAtEnd(const Napi::CallbackInfo& info) {
   const int64_t offset = Whole(info, 1, "offset", 0, kMostExact - kCommand);
   const std::lock_guard<std::mutex> lock(mutex);
   Start(env);
-  size_t slot = 0;
-  while (slot < kSlots && slots[slot].fd.load() >= 0) slot++;
-  if (slot == kSlots) throw Napi::RangeError::New(env, "as many devices are to be stopped as there may be");
-  slots[slot].offset = offset;
-  slots[slot].fd.store(fd, std::memory_order_release);
+  size_t free = 0;
+  while (free < kSlots && shared->slots[free].fd.load() >= 0) free++;
+  if (free == kSlots) throw Napi::RangeError::New(env, "as many devices are to be stopped as there may be");
+  shared->slots[free].offset = offset;
+  shared->slots[free].fd.store(fd, std::memory_order_release);
   return env.Undefined();
 }
 
 Napi::Value LeaveAtEnd(const Napi::CallbackInfo& info) {
   const int fd = Descriptor(info, 0);
   const std::lock_guard<std::mutex> lock(mutex);
-  for (size_t i = 0; slots != nullptr && i < kSlots; i++) {
+  if (shared == nullptr) return info.Env().Undefined();
+  for (Slot& slot : shared->slots) {
     int expected = fd;
-    slots[i].fd.compare_exchange_strong(expected, -1);
+    slot.fd.compare_exchange_strong(expected, -1);
   }
   return info.Env().Undefined();
 }
