@@ -11,6 +11,7 @@ import { pinError } from './errors.js';
 import type { InterruptSource, MemorySource, PciHandle } from './handle.js';
 import { PCI_DEVICES, type PciFunction } from './functions.js';
 import { Machine } from './machine.js';
+import { offsetInPage } from './resources.js';
 
 const { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = constants;
 /** Its other values keep io_uring from everybody, or from who has no CAP_SYS_ADMIN (Linux 6.6); containers forbid it by seccomp. */
@@ -24,9 +25,11 @@ export function openFiles({ address, bars: infos }: PciFunction, path: 'uio' | '
   const file = (name: string): string => new Machine().path(PCI_DEVICES, address, name);
   const config = descriptors.open(file('config'), O_RDWR, ROOT);
   if (!shm().lock(config)) throw new HardwareError('busy', `another process has the function ${address}`);
+  const resources = new Machine().text(PCI_DEVICES, address, 'resource') ?? '';
   const bars = infos.map((info): BarPlace => {
     const fd = descriptors.open(file(`resource${info.index}`), O_RDWR, ROOT);
-    return { info, fd, offset: 0, mappable: info.kind === 'memory' };
+    const mappable = info.kind === 'memory';
+    return { info, fd, offset: mappable ? offsetInPage(resources, info.index) : 0, mappable };
   });
   const interrupts: InterruptSource = path === 'uio' ? { kind: 'uio', fd: openUio(address, descriptors) } : { kind: 'none' };
   const enable = path === 'uio' ? undefined : descriptors.open(file('enable'), O_WRONLY, ROOT);

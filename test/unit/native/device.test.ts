@@ -122,6 +122,18 @@ describe('registers', () => {
     expect(() => device.read32(id, BYTES)).toThrow(RangeError);
   });
 
+  test('may begin inside a page, and end there', () => {
+    const fd = registerFile();
+    const id = device.mapRegisters(fd, 4096 + 256, 128, [64, 128]);
+    mapped.push(id);
+    device.write32(id, 4, 0x1234_5678);
+    const view = new DataView(shm().map(fd, 0, BYTES, false));
+    expect(view.getUint32(4096 + 256 + 4, true)).toBe(0x1234_5678);
+    expect(() => device.read8(id, 128)).toThrow(RangeError);
+    expect(() => device.read8(id, 64)).toThrow(RangeError);
+    shm().unmap(view.buffer);
+  });
+
   test('are gone with their number', () => {
     const fd = registerFile();
     const first = device.mapRegisters(fd, 0, BYTES, []);
