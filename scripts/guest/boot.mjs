@@ -26,21 +26,25 @@ import { disksIn, qemuArguments } from './machine.mjs';
 import { Qmp } from './qmp.mjs';
 
 const INIT = join(import.meta.dirname, '../../test/guest/init.sh');
+/** The image of an expansion ROM, which no machine would run. */
+const COMPILED_ROM = join(import.meta.dirname, '../../build/guest/test/support/rom.js');
+const ROM_BYTES = 4096;
 const LOOK_MS = 50;
 /** isa-debug-exit ends QEMU with 2 * status + 1. A kernel that panicked ends it with 0, which is why 0 is no success. */
 const SUCCESS = 1;
 
-/** Prepares a folder for one boot; `command` is run in the guest, at the end of which the guest ends. */
-export function prepareFolder(folder, command) {
+/** Prepares a folder for one boot: what is run in the guest, at the end of which the guest ends, and what it finds in guest.json. */
+export function prepareFolder(folder, cwd, command, facts) {
   const share = join(folder, 'share');
   for (const path of [folder, share, join(share, 'requests'), join(share, 'answers'), join(share, 'logs')]) mkdirSync(path);
   const start = join(share, 'start');
   writeFileSync(
     start,
-    `#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8\nexec ${command.map(quoted).join(' ')}\n`,
+    `#!/bin/sh\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8\ncd ${quoted(cwd)} && exec ${command.map(quoted).join(' ')}\n`,
   );
   chmodSync(start, 0o755);
   writeFileSync(join(share, 'events'), '');
+  writeFileSync(join(share, 'guest.json'), JSON.stringify(facts));
   return share;
 }
 
@@ -54,12 +58,15 @@ export async function boot({ kernel, folder, hasIommu, deadline, heard }) {
   const share = join(folder, 'share');
   const initramfs = join(folder, 'initramfs.cpio');
   writeInitramfs(kernel, INIT, initramfs);
+  const rom = join(folder, 'rom');
+  const { romImage } = await import(COMPILED_ROM);
+  writeFileSync(rom, romImage(ROM_BYTES));
   const disks = disksIn(folder);
   for (const { file, bytes } of disks) {
     closeSync(openSync(file, 'w'));
     truncateSync(file, bytes);
   }
-  const args = qemuArguments({ hasIommu, vmlinux: join(kernel, 'vmlinux'), initramfs, share, console: join(folder, 'console'), disks });
+  const args = qemuArguments({ hasIommu, vmlinux: join(kernel, 'vmlinux'), initramfs, share, console: join(folder, 'console'), rom, disks });
   // QEMU dies with this process, whatever happens to it.
   const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'qemu-system-x86_64', ...args], { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
   let words = '';
@@ -119,7 +126,7 @@ class Requests {
 
   look() {
     for (const name of readdirSync(join(this.#share, 'requests'))) {
-      if (name.endsWith('.json')) void this.#answer(name);
+      if (!name.startsWith('.')) void this.#answer(name);
     }
   }
 

@@ -4,20 +4,23 @@
  */
 import { execFile } from 'node:child_process';
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { GuestFailure } from './progress.mjs';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../..');
-const LINKED = ['build', 'config', 'dist', 'docs', 'examples', 'package.json', 'scripts'];
+const LINKED = ['build', 'config', 'dist', 'docs', 'examples', 'package.json', 'scripts', 'test/system/programs'];
 
 /** @throws GuestFailure with what the compiler says */
 export async function compileTests() {
   const target = join(ROOT, 'build/guest');
   rmSync(target, { recursive: true, force: true });
   mkdirSync(target, { recursive: true });
-  for (const name of LINKED) symlinkSync(join('../..', name), join(target, name));
+  for (const name of LINKED) {
+    mkdirSync(dirname(join(target, name)), { recursive: true });
+    symlinkSync(join(ROOT, name), join(target, name));
+  }
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
   const args = [tsc, '-p', join(ROOT, 'tsconfig.json'), '--noEmit', 'false', '--noCheck', '--rootDir', ROOT, '--outDir', target];
   const c = join(ROOT, 'test/guest/nvme-queue.c');

@@ -1,8 +1,10 @@
 /** The guest's hardware, as QEMU's command line. */
-import { EDU, NVME, NVME_BYTES, NVME_SERIAL, SLOT_PORT, SLOT_SERIAL } from '../../test/guest/devices.mjs';
+import { DEVICES, DISK_BYTES } from './devices.mjs';
 
-const MEMORY_MIB = 3072;
+const MEMORY_MIB = 2048;
 const HUGE_PAGES = 128;
+
+const { nvme, edu, slot } = DEVICES;
 
 /** '0000:00:10.0' as QEMU writes it: '10.0'. */
 const slotOf = (address) => address.slice(-4);
@@ -10,17 +12,14 @@ const slotOf = (address) => address.slice(-4);
 const DISKS = ['nvme', 'slot'];
 
 /** Images of the controllers' disks, by node name. */
-export const disksIn = (folder) => DISKS.map((name) => ({ name, file: `${folder}/${name}.image`, bytes: NVME_BYTES }));
-
-/** What the test that pulls the controller out of its slot puts back. Known to QEMU by the same names on the command line and over QMP. */
-const slotDevice = { driver: 'nvme', id: 'slot', bus: 'slotport', drive: 'slot', serial: SLOT_SERIAL };
+export const disksIn = (folder) => DISKS.map((name) => ({ name, file: `${folder}/${name}.image`, bytes: DISK_BYTES }));
 
 /**
  * @param hasIommu with Intel's IOMMU. Its interrupt remapping is off: without KVM, QEMU has none to offer.
- * @param paths `vmlinux`, `initramfs`, `share` (the folder that the guest writes to), `console` (file), `disks`
+ * @param paths `vmlinux`, `initramfs`, `share` (the folder that the guest writes to), `console` (file), `rom` (of the NVMe controller), `disks`
  * @returns arguments; QMP is on descriptor 3
  */
-export function qemuArguments({ hasIommu, vmlinux, initramfs, share, console, disks }) {
+export function qemuArguments({ hasIommu, vmlinux, initramfs, share, console, rom, disks }) {
   const half = `${MEMORY_MIB / 2}M`;
   const kernelLine = ['console=ttyS0', 'quiet', 'panic=-1', 'oops=panic', `hugepages=${HUGE_PAGES}`, ...(hasIommu ? ['intel_iommu=on'] : [])];
   return [
@@ -47,12 +46,12 @@ export function qemuArguments({ hasIommu, vmlinux, initramfs, share, console, di
       '-blockdev',
       JSON.stringify({ driver: 'raw', 'node-name': name, file: { driver: 'file', filename: file, cache: CACHE } }),
     ]),
-    ['-device', `nvme,id=nvme,addr=${slotOf(NVME)},drive=nvme,serial=${NVME_SERIAL}`],
-    ['-device', `edu,id=edu,addr=${slotOf(EDU)}`],
+    ['-device', `nvme,id=nvme,addr=${slotOf(nvme)},drive=nvme,serial=guest,romfile=${escaped(rom)}`],
+    ['-device', `edu,id=edu,addr=${slotOf(edu)}`],
     // Hot-plug as PCI Express has it, in the port, not ACPI's.
     ['-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'],
-    ['-device', `pcie-root-port,id=slotport,addr=${slotOf(SLOT_PORT)},chassis=1,slot=1`],
-    ['-device', JSON.stringify(slotDevice)],
+    ['-device', `pcie-root-port,id=slotport,addr=${slotOf(slot.port)},chassis=1,slot=1`],
+    ['-device', JSON.stringify(slot.device)],
   ].flat();
 }
 

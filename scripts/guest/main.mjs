@@ -6,12 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
-import { BOOTS, rowsOf } from '../../test/guest/rows.mjs';
 import { boot, prepareFolder } from './boot.mjs';
 import { compileTests } from './compile.mjs';
 import { kernelFolder } from './kernel.mjs';
+import { DEVICES } from './devices.mjs';
 import { checkNeeds } from './needs.mjs';
 import { GuestFailure, say, secondsSince, step } from './progress.mjs';
+import { BOOTS, rowsOf } from './rows.mjs';
 
 const HELP = `usage: npm run test:guest -- [--only WORDS]... [--keep]
 
@@ -20,7 +21,6 @@ const HELP = `usage: npm run test:guest -- [--only WORDS]... [--keep]
 
 RINGWARDEN_GUEST_CACHE is where the kernel is kept between runs (default: ~/.cache/ringwarden/guest).`;
 
-const RUNNER = join(import.meta.dirname, '../../test/guest/runner.mjs');
 const ROOT = join(import.meta.dirname, '../..');
 /** Seconds for a boot beside those of its rows. */
 const BOOT_SECONDS = 60;
@@ -45,13 +45,23 @@ let failures = 0;
 const tail = (file) =>
   existsSync(file) ? readFileSync(file, 'utf8').replaceAll('\r', '').trimEnd().split('\n').slice(-TAIL_LINES).join('\n') : '(nothing)';
 
+/** Requirements that need a real function: each has a test here whose name has its number (docs/requirements.md). */
+const REQUIREMENTS = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 31, 32, 33, 38, 39].map((number) => `R${number}`);
+const shown = new Set();
+
+function checkRequirements() {
+  const missing = REQUIREMENTS.filter((id) => !shown.has(id));
+  if (missing.length > 0) failures++;
+  const result = missing.length === 0 ? `passed ${REQUIREMENTS.length} requirements` : `FAILED: no test passed for ${missing.join(', ')}`;
+  table.push(['both', '-', 'each requirement on real functions has a test', result, '']);
+}
+
 /** Boots one machine and runs its rows. */
 async function runBoot(kernel, folder, { name, hasIommu }) {
   const rows = rowsOf(name, options.only);
   if (rows.length === 0) return;
   const own = join(folder, name);
-  const only = (options.only ?? []).flatMap((word) => ['--only', word]);
-  const share = prepareFolder(own, ['/bin/sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh', ROOT, process.execPath, RUNNER, '--boot', name, ...only]);
+  const share = prepareFolder(own, ROOT, [process.execPath, 'build/guest/test/guest/runner.js'], { hasIommu, rows, devices: DEVICES });
   const ended = new Map();
   const began = performance.now();
   const heard = ({ index, state, ...outcome }) => {
@@ -60,6 +70,7 @@ async function runBoot(kernel, folder, { name, hasIommu }) {
     if (state === 'begun') return say(`${name}: ${path}: ${what} ...`);
     say(`${name}: ${path}: ${what}: ${failure === undefined ? 'passed' : `FAILED: ${failure}`}, ${seconds.toFixed(1)} s`);
     ended.set(index, outcome);
+    for (const [id] of (outcome.titles ?? []).join().matchAll(/\bR\d\d\b/g)) shown.add(id);
   };
   say(`${name}: booting ...`);
   const deadline = BOOT_SECONDS + rows.reduce((sum, { seconds }) => sum + seconds, 0);
@@ -89,6 +100,7 @@ async function main() {
   await step('compiling the tests', compileTests);
   const folder = mkdtempSync(join(tmpdir(), 'ringwarden-guest-'));
   for (const machine of BOOTS) await runBoot(kernel, folder, machine);
+  if (options.only === undefined) checkRequirements();
   console.log(table.toString());
   if (failures > 0 || options.keep) say(`consoles and output: ${folder}`);
   else rmSync(folder, { recursive: true });

@@ -4,7 +4,7 @@ import { pathOf } from '../hw/linux/drivers.js';
 import { hasIommu, listFunctions, type PciFunction } from '../hw/linux/functions.js';
 import type { Machine } from '../hw/linux/machine.js';
 import { PciNames, hex } from '../hw/linux/names.js';
-import { standingOn } from '../hw/linux/use/index.js';
+import { holders, standingOn } from '../hw/linux/use/index.js';
 import { styled, table } from './output.js';
 
 /** One function, as `status -o json` shows it. */
@@ -29,6 +29,7 @@ export interface MachineView {
 }
 
 export function machineView(machine: Machine, names = new PciNames()): MachineView {
+  const all = holders(machine);
   const functions = listFunctions(machine).map((each): FunctionView => {
     const { vendor, device, subsystemVendor, subsystemDevice, classCode, ...rest } = each;
     return {
@@ -40,7 +41,7 @@ export function machineView(machine: Machine, names = new PciNames()): MachineVi
       model: names.modelOf(each),
       drivenAs: deviceClassOf(each) ?? null,
       path: pathOf(each) ?? null,
-      uses: standingOn(machine, each).uses.map(({ what }) => what),
+      uses: standingOn(machine, each, all).uses.map(({ what }) => what),
     };
   });
   return { iommu: hasIommu(machine), functions };

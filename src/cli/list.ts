@@ -86,6 +86,7 @@ const PAGES = ['smart', 'errors', 'firmware'] as const;
 interface ShowOptions extends ConnectionOptions, AdminOptions, OutputOptions {
   readonly admin?: boolean;
   readonly log?: (typeof PAGES)[number];
+  readonly pci?: boolean;
 }
 
 async function showAdmin(name: string, options: ShowOptions): Promise<void> {
@@ -99,6 +100,7 @@ export const showCommand = (): Command =>
     .description('one device: what you may do with it; with --admin, all about it')
     .argument('<device>', 'name of the device')
     .option('--admin', 'ask over the admin socket')
+    .addOption(new Option('--pci', 'the PCI function behind it, as a lease may see it; opens the device for that').conflicts(['admin', 'log']))
     .addOption(new Option('--log <page>', 'a log page of the controller, over the admin socket').choices(PAGES))
     .addOption(outputOption())
     .addHelpText('after', '\nExamples:\n  ringwarden show nvme0 --tenant alice\n  ringwarden show nvme0 --admin\n  ringwarden show nvme0 --log smart')
@@ -113,6 +115,11 @@ export const showCommand = (): Command =>
             Exit.failed,
           );
         }
-        print(options.output === 'json' ? json(device) : await showShares(device));
+        if (options.pci === true) {
+          const { readPci, showPci } = await import('./pci.js');
+          const report = await readPci(client, name);
+          return print(options.output === 'json' ? json(report) : showPci(report));
+        }
+        return print(options.output === 'json' ? json(device) : await showShares(device));
       });
     });

@@ -108,7 +108,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const file = configurationFile(options);
   const { begin } = await import('../server/begin.js');
   begin();
-  const { createLog, loadConfiguration, overrideConfiguration, packageVersion, startServer } = await import('../server/index.js');
+  const { ServiceManager, createLog, loadConfiguration, overrideConfiguration, packageVersion, startServer } = await import('../server/index.js');
   const { backing: world, unknownData } = options;
   const overrides = { socket: options.socket === undefined ? undefined : resolve(options.socket), world, address, unknownData };
   const load = (): Configuration => overrideConfiguration(loadConfiguration(file), overrides);
@@ -118,10 +118,17 @@ async function serve(options: ServeOptions): Promise<void> {
     format: options.logFormat ?? configuration.log.format,
     colour: hasColours(process.stderr),
   });
+  const manager = new ServiceManager(log);
   const server = await startServer({ configuration, load, log });
-  signals.reload = () => server.reload();
+  const ready = (): void => manager.ready(`${configuration.devices.length} devices, ${configuration.tenants.length} tenants at the start`);
+  signals.reload = () => {
+    manager.reloading();
+    return server.reload().finally(ready);
+  };
   announce(server, options, packageVersion());
+  ready();
   await signals.stop;
+  manager.stopping();
   log.info('stopping', { milliseconds: configuration.drainMilliseconds });
   await server.stop();
   log.info('stopped');

@@ -7,6 +7,7 @@ import {
   MAX_REGION_BYTES,
   Operation,
   type OperationName,
+  type PciRegionInfo,
   type QueueInfo,
   type RegionInfo,
   type RingInfo,
@@ -173,6 +174,35 @@ export const readVector = (answer: Fields): VectorInfo => ({
   interrupts: whole(answer, 'interrupts'),
   signals: whole(answer, 'signals'),
 });
+
+const WIDTHS = [1, 2, 4] as const;
+
+/** The value of a register of `width` bytes. */
+export const readConfigValue = (answer: Fields, width: (typeof WIDTHS)[number]): number => whole(answer, 'value', 2 ** (8 * width) - 1);
+
+export const readResetAsked = (answer: Fields): boolean => flag(answer, 'resetAsked');
+
+function readPciRegion(holder: Fields, name: string): PciRegionInfo {
+  const fields = map(holder, name);
+  return {
+    index: whole(fields, 'index', 6),
+    name: text(fields, 'name'),
+    kind: oneOf(fields, 'kind', ['memory', 'io', 'rom']),
+    bytes: positive(fields, 'bytes'),
+    is64: flag(fields, 'is64'),
+    prefetchable: flag(fields, 'prefetchable'),
+    readable: list(fields, 'readable', readArea),
+  };
+}
+
+function readArea(holder: Fields, name: string): PciRegionInfo['readable'][number] {
+  const fields = map(holder, name);
+  const width = WIDTHS.find((candidate) => candidate === fields['width']);
+  if (width === undefined) throw malformed('a register that is not 1, 2 or 4 bytes wide');
+  return { name: text(fields, 'name'), offset: whole(fields, 'offset'), bytes: positive(fields, 'bytes'), width };
+}
+
+export const readPciRegions = (answer: Fields): PciRegionInfo[] => list(answer, 'regions', readPciRegion);
 
 export function readError(message: Fields): Pick<ErrorMessage, 'id' | 'code' | 'field' | 'value'> {
   text(message, 'name');

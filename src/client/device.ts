@@ -14,6 +14,7 @@ import { BlockDevice } from './block-device.js';
 import { ConnectionError, malformed, RefusedError, refusal, RingwardenError } from './errors.js';
 import { EventStream, type StreamOptions } from './event-stream.js';
 import type { DeviceEvent } from './events.js';
+import { PciFunction } from './pci.js';
 import { Plan } from './plan.js';
 import type { Carrier } from './carrier.js';
 import { handoverFailed } from './handover.js';
@@ -36,6 +37,8 @@ export const depthOf = (lease: LeaseInfo, queue: QueueInfo): number => Math.min(
 export class Device implements LeaseOwner {
   /** How requests and data travel. */
   readonly transport: 'socket' | 'shm';
+  /** The PCI function behind the device, as this lease may see it. */
+  readonly pci: PciFunction;
   readonly #session: Session;
   readonly #lease: LeaseInfo;
   readonly #queueInfo: QueueInfo;
@@ -56,6 +59,7 @@ export class Device implements LeaseOwner {
     this.#queueInfo = queueInfo;
     this.transport = transport;
     this.#generation = lease.generation;
+    this.pci = new PciFunction(session, lease.device, lease.lease);
     this.#carrier = carrier;
     this.#queue = new Queue({
       carrier,

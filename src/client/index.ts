@@ -1,5 +1,15 @@
 /** The SDK: `import { connect } from 'ringwarden/client'`. In socket mode it is JavaScript alone. See `docs/sdk.md`. */
-export type { DeviceInfo, LeaseMode, OperationName, QueueInfo, QueueKind, SessionLimits, ShareInfo, VectorInfo } from '../protocol/index.js';
+export type {
+  DeviceInfo,
+  LeaseMode,
+  OperationName,
+  PciRegionInfo,
+  QueueInfo,
+  QueueKind,
+  SessionLimits,
+  ShareInfo,
+  VectorInfo,
+} from '../protocol/index.js';
 export type { Batch, BatchEntry } from './batch.js';
 export type { RingIndices } from './carrier.js';
 export type { BlockDevice, ReadOptions, WriteOptions } from './block-device.js';
@@ -11,6 +21,7 @@ export type { ClientEvent, CompletionEvent, DeviceEvent, DroppedEvent } from './
 export type { CompletionEntry, HardwareRing, RingSnapshot, SubmissionEntry } from './hardware-ring.js';
 export type { OpenOptions } from './open-device.js';
 export type { PollMode } from './reaper.js';
+export type { AccessWidth, PciFunction } from './pci.js';
 export type { BlockRange, ByteRange } from './plan.js';
 export type { Region, SignalOption } from './region.js';
 export type { Transport } from './session.js';

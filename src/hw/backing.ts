@@ -5,6 +5,7 @@
  * {@link Task}; posted writes and `poll` return at once. The hot path uses `write32` (doorbells), memory, and `poll` only: it never reads a
  * register.
  */
+import type { RomShadow } from './pci/rom.js';
 import type { Task } from './task.js';
 
 export type Width = 1 | 2 | 4 | 8;
@@ -109,6 +110,8 @@ export interface Backing {
   /** The BARs, after `claim`. */
   readonly bars: readonly BarInfo[];
   bar(index: number): Bar;
+  /** The expansion ROM, read once by the first `claim` (R19); left out where there is none. */
+  readonly rom?: RomShadow | undefined;
 
   /**
    * Makes a memory file of `bytes` (a multiple of 4096; the server made it and nobody else ever writes its size) reachable for the device,

@@ -11,6 +11,7 @@ static Napi::Object Register(Napi::Env, Napi::Object exports) {
   shm::RegisterSignals(exports);
   shm::RegisterClosers(exports);
   shm::RegisterConfine(exports);
+  shm::RegisterNotify(exports);
   return exports;
 }
 

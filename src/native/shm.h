@@ -64,5 +64,6 @@ void RegisterWakers(Napi::Object exports);
 void RegisterSignals(Napi::Object exports);
 void RegisterClosers(Napi::Object exports);
 void RegisterConfine(Napi::Object exports);
+void RegisterNotify(Napi::Object exports);
 
 }  // namespace shm

@@ -91,6 +91,8 @@ export interface Shm {
    * ENOENT or EACCES when there is no such program; this process then goes on. `args` begins with the name of the program.
    */
   execute(file: string, args: readonly string[], environment: readonly string[], fd: number): never;
+  /** Sends a datagram (at most 4096 bytes) to the Unix socket at `path`; `@` stands for an abstract one. Does not wait: EAGAIN when its queue is full. */
+  notify(path: string, text: string): void;
   /** One `getppid` system call, past any cache; the yardstick of the benchmarks. Repeats it `times` times. */
   getppid(times: number): number;
   /** sched_yield(2): lets another thread have this processor, if one is waiting for it. For whoever polls. */

@@ -160,6 +160,19 @@ export const CODES = {
     'end what keeps them, for example a connection that lingers, and try again',
   ),
 
+  accessMisaligned: refuse(165, 'offset', 'the offset is not a multiple of the width', 'align the offset'),
+  outsideConfig: refuse(166, 'offset', 'the configuration space ends before it', 'stay below 256, or 4096 where the function has PCI Express'),
+  unknownBar: refuse(167, 'bar', 'the function has no such BAR', 'use an index from the listPciRegions answer'),
+  notReadable: refuse(
+    168,
+    'offset',
+    'the access is not inside an area that may be read, or not of its width',
+    'read the areas that listPciRegions names',
+  ),
+  noRom: refuse(169, '', 'the function has no expansion ROM, or none that is valid', 'see the regions in the listPciRegions answer'),
+  romDisabled: refuse(170, '', 'the expansion ROM is switched off for this lease', 'set bit 0 of the register at 0x30 with writePciConfig'),
+  outsideRom: refuse(171, 'offset', 'the bytes do not lie inside the ROM', 'stay below the bytes of the region ROM'),
+
   // 200-249: what became of an admitted request, or of a lease.
   deviceError: refuse(200, 'status', 'the device reported an error', 'see the status in the NVMe base specification, figure "Status Code"'),
   compareFailed: refuse(201, '', 'the blocks differ from the data', ''),

@@ -37,5 +37,8 @@ export const MAX_COALESCING_MICROSECONDS = 1_000_000;
 /** Most interrupts that wait for one signal of an event descriptor. */
 export const MAX_COALESCING_EVENTS = 65_535;
 
+/** Most bytes of expansion ROM in one message: the engine thread copies them, beside everybody's requests. */
+export const MAX_ROM_READ_BYTES = 65_536;
+
 /** The unit in which region memory is granted and pinned, bytes. */
 export const PAGE_BYTES = 4_096;

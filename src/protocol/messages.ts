@@ -110,6 +110,29 @@ export interface VectorInfo {
   signals: number;
 }
 
+/** Registers that may be read, of a BAR: whole accesses of `width` bytes, inside. */
+export interface ReadableAreaInfo {
+  name: string;
+  /** Bytes from the start of the BAR. */
+  offset: number;
+  bytes: number;
+  width: 1 | 2 | 4;
+}
+
+/** A BAR of the PCI function, or its expansion ROM. Where it lies on the bus is not told. */
+export interface PciRegionInfo {
+  /** Of the BAR's (first) register, 0 to 5; 6: the expansion ROM. */
+  index: number;
+  /** `BAR0` to `BAR5`, or `ROM`. */
+  name: string;
+  kind: 'memory' | 'io' | 'rom';
+  bytes: number;
+  is64: boolean;
+  prefetchable: boolean;
+  /** What of it may be read with `readPciRegister`: nothing else. */
+  readable: ReadableAreaInfo[];
+}
+
 export interface RegionInfo {
   region: number;
   bytes: number;
@@ -150,6 +173,15 @@ export interface Requests {
   /** Releases the event descriptor of the vector, if there is one. */
   unbindEventfd: { lease: number; vector: number };
   vectorState: { lease: number; vector: number };
+  /** Reads the lease's virtual configuration space. `width`: 1, 2 or 4 bytes; `offset` is a multiple of it. */
+  readPciConfig: { lease: number; offset: number; width: number };
+  /** Writes it. The function is never written. */
+  writePciConfig: { lease: number; offset: number; width: number; value: number };
+  listPciRegions: { lease: number };
+  /** Reads a register of the function, in an area that `listPciRegions` names. */
+  readPciRegister: { lease: number; bar: number; offset: number; width: number };
+  /** Reads the expansion ROM's shadow, while its enable bit is set in the virtual configuration space. */
+  readPciRom: { lease: number; offset: number; length: number };
   /** The state of a granted device; with `wait`, the answer comes once nothing of an earlier holder is left. */
   deviceState: { device: string; wait?: boolean };
   ping: Record<never, never>;
@@ -179,6 +211,12 @@ export interface Answers {
   bindEventfd: TicketInfo;
   unbindEventfd: Record<never, never>;
   vectorState: VectorInfo;
+  readPciConfig: { value: number };
+  /** `resetAsked`: the write asked for a function-level reset, which was noted and not done. */
+  writePciConfig: { resetAsked: boolean };
+  listPciRegions: { regions: PciRegionInfo[] };
+  readPciRegister: { value: number };
+  readPciRom: { data: Uint8Array };
   deviceState: DeviceInfo;
   ping: Record<never, never>;
 }

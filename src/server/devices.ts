@@ -44,14 +44,14 @@ const REMEDIES: Readonly<Record<string, string>> = {
 export function backingOptions({ name, backing }: DeviceConfig): BackingOptions {
   if (backing.kind === 'pci') return { kind: 'pci', address: backing.address, path: backing.path };
   const serial = backing.serial ?? `RW-${name}`.slice(0, SERIAL_CHARACTERS);
-  const { queuePairs, vectors } = backing;
+  const { queuePairs, vectors, rom } = backing;
   const mdts = Math.log2(backing.maxTransferBytes / PAGE_BYTES);
   if (backing.kind === 'qemu') {
     const drives = backing.namespaces.map(({ bytes, blockBytes, image }) => ({ bytes, blockBytes, file: image, content: 'memory' as const }));
-    return { kind: 'qemu', drives, mdts, queuePairs, vectors, serial, binary: backing.binary };
+    return { kind: 'qemu', drives, mdts, queuePairs, vectors, serial, rom, binary: backing.binary };
   }
   const { mode, queueEntries, doorbellStride, namespaces } = backing;
-  return { kind: 'emulated', mode, namespaces, mdts, queuePairs, mqes: queueEntries - 1, doorbellStride, vectors, serial };
+  return { kind: 'emulated', mode, namespaces, mdts, queuePairs, mqes: queueEntries - 1, doorbellStride, vectors, serial, rom };
 }
 
 /** A namespace that a running device offers. */

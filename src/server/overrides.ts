@@ -19,7 +19,7 @@ export interface Overrides {
 }
 
 const DEFAULT_QUEUE_ENTRIES = 1_024;
-const DEFAULT_MODEL = { maxTransferBytes: 512 * 2 ** 10, queuePairs: 32, vectors: 33, serial: undefined } as const;
+const DEFAULT_MODEL = { maxTransferBytes: 512 * 2 ** 10, queuePairs: 32, vectors: 33, serial: undefined, rom: undefined } as const;
 
 const isPath = (world: World): world is PciPath => (PATHS as readonly World[]).includes(world);
 
@@ -39,8 +39,8 @@ function asModel(kind: Model, backing: BackingConfig): BackingConfig | undefined
     return bytes === undefined ? [] : [{ id, bytes, blockBytes, image: 'image' in each ? each.image : undefined }];
   });
   if (namespaces.length < backing.namespaces.length) return undefined;
-  const { maxTransferBytes, queuePairs, vectors, serial } = backing.kind === 'pci' ? DEFAULT_MODEL : backing;
-  const common = { namespaces, maxTransferBytes, queuePairs, vectors, serial };
+  const { maxTransferBytes, queuePairs, vectors, serial, rom } = backing.kind === 'pci' ? DEFAULT_MODEL : backing;
+  const common = { namespaces, maxTransferBytes, queuePairs, vectors, serial, rom };
   return kind === 'qemu'
     ? { ...common, kind, binary: undefined }
     : { ...common, kind, mode: 'stepped', queueEntries: DEFAULT_QUEUE_ENTRIES, doorbellStride: 0 };

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
 import { shm } from '../native/shm.js';
+import { activatedSocket } from './activation.js';
 import { descriptorOf } from './socket-descriptor.js';
 import { systemCode } from './text.js';
 
@@ -40,15 +41,30 @@ function isServed(path: string): Promise<boolean> {
 }
 
 /**
- * Throws {@link SocketInUse} when a server is at `path`, or something that is not a socket. Changes nothing. True when an earlier server left its
+ * Throws {@link SocketInUse} when a server is at `path`, or something that is not a socket. Changes nothing. A socket that the service manager listens at for
+ * us is free. True when an earlier server left its
  * socket there.
  */
 export async function requireFreeSocket(path: string): Promise<boolean> {
+  if (activatedSocket(path) !== undefined) return false;
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return false;
   if (!found.isSocket()) throw new SocketInUse(path, `${path} is there, and is not a socket`);
   if (await isServed(path)) throw new SocketInUse(path, `a server is listening at ${path}`);
   return true;
+}
+
+/** Listens at a socket of the service manager's, whose file, with its mode and group, stays the manager's. */
+async function adoptSocket(server: Server, fd: number, takesDescriptors: boolean): Promise<SocketFile> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ fd }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  if (!takesDescriptors) shm().refuseDescriptors(descriptorOf(server));
+  return { release: () => undefined };
 }
 
 /**
@@ -62,6 +78,8 @@ export async function claimSocket(
   group: number | undefined,
   takesDescriptors = false,
 ): Promise<SocketFile> {
+  const activated = activatedSocket(path);
+  if (activated !== undefined) return adoptSocket(server, activated, takesDescriptors);
   if (await requireFreeSocket(path)) unlinkSync(path);
   const folder = dirname(path);
   if (!existsSync(folder)) mkdirSync(folder, { mode: 0o755 });

@@ -366,7 +366,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         expect(backing.interrupts.total - before).toBe(4);
       });
 
-      test.runIf(interrupts === 'line')('fire until they are answered, and again for what completes later', async () => {
+      test.runIf(interrupts === 'line')('fire until they are answered, and again for what completes later (R13)', async () => {
         const host = await RawNvme.start(backing, 32, 1);
         expect(backing.interrupts.total).toBe(0);
         for (let turn = 0; turn < 8; turn++) {

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { prepare, type QemuOptions } from '../../src/hw/qemu/index.js';
+import { prepare, type QemuNvmeOptions } from '../../src/hw/qemu/index.js';
 import { HardwareError } from '../../src/hw/task.js';
 import { shm } from '../../src/native/shm.js';
 import { hasQemu, qemuName } from '../support/qemu.js';
@@ -10,7 +10,7 @@ import { QemuWorld, children, qemuDefaults, withFolder } from '../support/qemu-w
 const MIB = 1_048_576;
 
 /** What is wrong with these options, once QEMU was tried. */
-async function failureOf(options: Partial<QemuOptions>): Promise<HardwareError> {
+async function failureOf(options: Partial<QemuNvmeOptions>): Promise<HardwareError> {
   const prepared = await prepare({ ...qemuDefaults, ...options }).then(
     (unexpected) => unexpected,
     (error: unknown) => error,

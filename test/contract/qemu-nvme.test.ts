@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { DmaMemory } from '../../src/hw/backing.js';
 import { PageTable } from '../../src/hw/dma/index.js';
 import { NvmOpcode, NvmeDriver, Status, submitFlush, submitTransfer, type QueuePair } from '../../src/hw/nvme/index.js';
-import type { QemuOptions } from '../../src/hw/qemu/index.js';
+import type { QemuNvmeOptions } from '../../src/hw/qemu/index.js';
 import { Epoll, shm } from '../../src/native/shm.js';
 import { hasQemu, qemuName } from '../support/qemu.js';
 import { QemuWorld, withFolder } from '../support/qemu-world.js';
@@ -21,7 +21,7 @@ class Disk {
   readonly memory: DmaMemory;
   readonly bytes: Buffer;
 
-  static async start(options: Partial<QemuOptions>): Promise<Disk> {
+  static async start(options: Partial<QemuNvmeOptions>): Promise<Disk> {
     return new Disk(await QemuWorld.start(options));
   }
 

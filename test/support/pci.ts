@@ -17,7 +17,7 @@ const { RINGWARDEN_GUEST, RINGWARDEN_PCI, RINGWARDEN_PCI_BYTES } = process.env;
 const inGuest = RINGWARDEN_GUEST !== undefined;
 const MIB = 1_048_576;
 
-/** QEMU's controller in the guest (test/guest/devices.mjs). */
+/** QEMU's controller in the guest (scripts/guest/devices.mjs). */
 export const pciAddress = RINGWARDEN_PCI ?? (inGuest ? '0000:00:10.0' : '');
 export const hasPci = pciAddress !== '';
 

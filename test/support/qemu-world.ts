@@ -3,14 +3,14 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Backing, PreparedBacking } from '../../src/hw/backing.js';
-import { openQemu, prepare, type QemuHandle, type QemuOptions } from '../../src/hw/qemu/index.js';
+import { openQemu, prepare, type QemuHandle, type QemuNvmeOptions } from '../../src/hw/qemu/index.js';
 import type { Task } from '../../src/hw/task.js';
 import { shm } from '../../src/native/shm.js';
 import { runTask } from './run.js';
 
 const MIB = 1_048_576;
 
-export const qemuDefaults: QemuOptions = { drives: [{ bytes: 64 * MIB, blockBytes: 512 }], mdts: 7, queuePairs: 8, vectors: 9, serial: 'test' };
+export const qemuDefaults: QemuNvmeOptions = { drives: [{ bytes: 64 * MIB, blockBytes: 512 }], mdts: 7, queuePairs: 8, vectors: 9, serial: 'test' };
 
 export class QemuWorld {
   readonly prepared: PreparedBacking<QemuHandle>;
@@ -19,8 +19,13 @@ export class QemuWorld {
   also: () => void = () => {};
   readonly #files: number[] = [];
 
-  static async start(options: Partial<QemuOptions> = {}): Promise<QemuWorld> {
+  static async start(options: Partial<QemuNvmeOptions> = {}): Promise<QemuWorld> {
     return new QemuWorld(await prepare({ ...qemuDefaults, ...options }));
+  }
+
+  /** QEMU's teaching device in place of a controller. */
+  static async startEdu(): Promise<QemuWorld> {
+    return new QemuWorld(await prepare({ model: 'edu' }));
   }
 
   constructor(prepared: PreparedBacking<QemuHandle>) {

@@ -1,6 +1,18 @@
 /** The embedded controller as a backing: one PCI function, its memory, its interrupts, and what an operator or a test can do to it. */
 import type { AttachOptions, Backing, Bar, BarInfo, ConfigSpace, DmaMemory } from '../backing.js';
-import { Command, Header, MsixTable, NO_DEVICE, barRegister, readMsix, resetFunction, sizeBars } from '../pci/index.js';
+import {
+  Command,
+  Header,
+  MsixTable,
+  NO_DEVICE,
+  ROM_REGION,
+  type RomShadow,
+  barRegister,
+  readMsix,
+  resetFunction,
+  shadowRom,
+  sizeBars,
+} from '../pci/index.js';
 import { HardwareError, type Task, systemClock } from '../task.js';
 import type { AuditRecord } from './audit.js';
 import type { AuditChunk, EmulatedInspection } from './device.js';
@@ -33,6 +45,8 @@ export class EmulatedBacking implements Backing {
   readonly #shared: Shared;
   readonly #memory: MemoryTable;
   #claimed: readonly { readonly bar: EmulatedBar; readonly address: number }[] = [];
+  /** Read by the first claim: a ROM does not change. */
+  #rom: { readonly shadow: RomShadow | undefined } | undefined;
   #lost: string | undefined;
   #disposed = false;
 
@@ -63,12 +77,18 @@ export class EmulatedBacking implements Backing {
     return claimed.bar;
   }
 
+  get rom(): RomShadow | undefined {
+    return this.#rom?.shadow;
+  }
+
   *claim(): Task<void> {
     if (this.#claimed.length > 0) throw new HardwareError('busy', 'the function is claimed already');
     yield* this.#checkPresent();
     try {
       yield* this.config.write16(Header.command, Command.intxDisable);
       const infos = yield* sizeBars(this.config);
+      const readRom = (offset: number): Task<number> => this.#link.readBar(ROM_REGION, offset);
+      this.#rom ??= { shadow: yield* shadowRom(this.config, HOLE.start, readRom) };
       this.#claimed = placeBars(infos).map((address, index) => ({ bar: new EmulatedBar(infos[index], this.#link), address }));
       yield* this.#mapBars();
       const msix = yield* readMsix(this.config, infos);

@@ -37,6 +37,8 @@ export interface EmulatedOptions {
   readonly readyTimeoutMs?: number | undefined;
   /** Up to 20 printable ASCII characters. */
   readonly serial?: string | undefined;
+  /** Expansion ROM: what it holds, or the file that has it; 1 byte to 16 MiB. Default: none. */
+  readonly rom?: Uint8Array | string | undefined;
   /** Most memory attached at once. Default 64 GiB. */
   readonly busBytes?: number | undefined;
   /** Seed of the bus addresses that memory gets. Default 1. */
@@ -71,8 +73,8 @@ const PAGE = 4096;
 /** Half of what the bus decodes: the other half keeps scattered pages scattered. */
 const MAX_BUS_BYTES = (BUS_PAGES / 4) * PAGE;
 
-/** Fills in defaults. Throws RangeError with the name of the option that cannot be. */
-export function resolveOptions(options: EmulatedOptions): { shape: EmulatedShape; images: ImageOptions[] } {
+/** Fills in defaults; `rom` is what the option of that name stands for. Throws RangeError with the name of the option that cannot be. */
+export function resolveOptions(options: EmulatedOptions, rom?: Uint8Array): { shape: EmulatedShape; images: ImageOptions[] } {
   const queuePairs = whole('queuePairs', options.queuePairs ?? 64, 1, MAX_QUEUE_PAIRS);
   const { namespaces, images } = placeNamespaces(options.namespaces ?? [{ bytes: GIB }]);
   for (const fault of options.faults ?? []) checkFault(fault);
@@ -86,6 +88,7 @@ export function resolveOptions(options: EmulatedOptions): { shape: EmulatedShape
     doorbellStride: whole('doorbellStride', options.doorbellStride ?? 0, 0, 15),
     vectors: whole('vectors', options.vectors ?? Math.min(queuePairs + 1, MAX_VECTORS), 0, MAX_VECTORS),
     timeoutUnits: Math.ceil(whole('readyTimeoutMs', options.readyTimeoutMs ?? 5000, 1, 127_500) / 500),
+    rom,
     busPages: Math.ceil(whole('busBytes', options.busBytes ?? 64 * GIB, PAGE, MAX_BUS_BYTES) / PAGE),
     seed: whole('seed', options.seed ?? 1, 0, 0xffff_ffff),
     faults: options.faults ?? [],

@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { shm } from '../../native/shm.js';
 import type { PreparedBacking } from '../backing.js';
 import { programFile } from '../program-file.js';
+import { loadRom } from '../rom-file.js';
 import { HardwareError } from '../task.js';
 import { SyncService } from './durability.js';
 import type { EmulatedHandle } from './handle.js';
@@ -20,7 +21,7 @@ const STOP_MS = 2_000;
  * @throws RangeError for options that cannot be; HardwareError `busy`, `absent`, `exhausted` for images that cannot be had
  */
 export async function prepareEmulated(options: EmulatedOptions = {}): Promise<PreparedBacking<EmulatedHandle>> {
-  const { shape, images: wanted } = resolveOptions(options);
+  const { shape, images: wanted } = resolveOptions(options, loadRom(options.rom));
   const shared = new Shared();
   const images = new Images(wanted, shape.namespaces);
   const event = shm().eventfd();

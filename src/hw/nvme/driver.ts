@@ -6,6 +6,7 @@
  */
 import type { Backing } from '../backing.js';
 import { DmaArena, type ShownEnd } from '../dma/index.js';
+import { ClassCode, Header } from '../pci/index.js';
 import { systemClock, HardwareError, type Clock, type Task } from '../task.js';
 import { AdminQueue, type AsynchronousEvent } from './admin.js';
 import { Controller, type Capabilities } from './controller.js';
@@ -16,6 +17,8 @@ import { RingView } from './ring-view.js';
 import { AbortCdw10, AdminOpcode, CHANGED_NAMESPACES_BYTES, Cns, CriticalWarning, ERROR_ENTRY_BYTES, EventConfiguration } from './spec/index.js';
 import { FIRMWARE_BYTES, FeatureId, IDENTIFY_BYTES, LogPageId, NumberOfQueues, PAGE_BYTES, SMART_BYTES, getField, putField } from './spec/index.js';
 
+/** What is read where nothing answers. */
+const NO_CLASS = 0xff_ffff;
 /** Entries of an I/O queue here, at most: command identifiers keep six bits of sequence. */
 const MAX_QUEUE_ENTRIES = 1_024;
 
@@ -88,6 +91,7 @@ export class NvmeDriver {
    * @throws HardwareError
    */
   *open(): Task<void> {
+    yield* this.#checkClass();
     yield* this.#backing.claim();
     this.#quiet = false;
     try {
@@ -344,6 +348,13 @@ export class NvmeDriver {
       if (error instanceof HardwareError && error.code === 'exhausted') return undefined;
       throw error;
     }
+  }
+
+  /** There is no driver here for anything else (R08). @throws HardwareError `unsupported`. A function that does not answer is the claim's to find out. */
+  *#checkClass(): Task<void> {
+    const classCode = (yield* this.#backing.config.read32(Header.revisionId)) >>> 8;
+    if (classCode !== ClassCode.nvme && classCode !== NO_CLASS)
+      throw new HardwareError('unsupported', `the function is no NVMe controller: its class is 0x${classCode.toString(16).padStart(6, '0')}`);
   }
 
   /** A step on the way down: none keeps the next from being done. True if it worked. */

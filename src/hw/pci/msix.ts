@@ -2,6 +2,7 @@
 import type { Bar, BarInfo, ConfigSpace } from '../backing.js';
 import { HardwareError, type Task } from '../task.js';
 import { findCapability } from './capabilities.js';
+import type { MessageInterrupts } from './msi.js';
 import { CapabilityId, MSIX_BIR_MASK, MSIX_ENTRY_MASKED, Msix, MsixControl, MsixEntry } from './spec.js';
 
 /** Entries that are programmed without waiting for the device. */
@@ -36,7 +37,11 @@ export interface MsixCapability {
  */
 export function* readMsix(config: ConfigSpace, bars: readonly BarInfo[]): Task<MsixCapability | undefined> {
   const offset = yield* findCapability(config, CapabilityId.msix);
-  if (offset === undefined) return undefined;
+  return offset === undefined ? undefined : yield* readMsixAt(config, bars, offset);
+}
+
+/** Likewise, of the capability at `offset`. */
+export function* readMsixAt(config: ConfigSpace, bars: readonly BarInfo[], offset: number): Task<MsixCapability> {
   const entries = ((yield* config.read16(offset + Msix.control)) & MsixControl.sizeMask) + 1;
   const table = rangeOf(bars, yield* config.read32(offset + Msix.table), entries * MsixEntry.bytes);
   const pendingBits = rangeOf(bars, yield* config.read32(offset + Msix.pendingBits), Math.ceil(entries / 64) * 8);
@@ -52,7 +57,7 @@ function rangeOf(bars: readonly BarInfo[], register: number, bytes: number): Bar
   return { bar: index, offset, bytes };
 }
 
-export class MsixTable {
+export class MsixTable implements MessageInterrupts {
   readonly capability: MsixCapability;
   readonly #config: ConfigSpace;
   readonly #bar: Bar;

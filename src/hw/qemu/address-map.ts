@@ -16,7 +16,7 @@ export const BAR_MEMORY = { start: 0xc000_0000, end: 0xfe00_0000 } as const;
 export const BAR_PORTS = { start: 0x4000, end: 0x1_0000 } as const;
 
 /** Slots on bus 0. */
-export const NVME_SLOT = 4;
+export const DEVICE_SLOT = 4;
 export const DOORBELL_SLOT = 5;
 
 /** Hot-plugged memory (pc-dimm). QEMU offers 256 slots at most; the addresses begin above 4 GiB, as the machine's own memory ends below. */

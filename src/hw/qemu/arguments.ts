@@ -1,31 +1,38 @@
-/** The command line: a machine with one NVMe controller, in which nothing runs (docs: QEMU, "qtest protocol"). */
-import { DOORBELL_SLOT, MACHINE_MEMORY_BYTES, MEMORY_BYTES, MEMORY_SLOTS, NVME_SLOT } from './address-map.js';
-import { MAX_VECTORS, holdsData, type QemuDrive, type QemuOptions } from './options.js';
+/** The command line: a machine with one device, in which nothing runs (docs: QEMU, "qtest protocol"). */
+import { DOORBELL_SLOT, MACHINE_MEMORY_BYTES, MEMORY_BYTES, MEMORY_SLOTS, DEVICE_SLOT } from './address-map.js';
+import { MAX_VECTORS, drivesOf, holdsData, type QemuDrive, type QemuOptions } from './options.js';
 
-/** Descriptors that QEMU inherits, by number. Images follow, one for each drive that holds data. */
+/** Descriptors that QEMU inherits, by number. Images follow, one for each drive that holds data, then the expansion ROM where there is one. */
 export const Inherited = { qtest: 3, qmp: 4, firmware: 5, doorbell: 6, firstImage: 7 } as const;
 
 /** What is left out of the machine: everything that could raise an interrupt, own an address or take time. */
 const MACHINE = 'q35,smm=off,hpet=off,vmport=off,usb=off,sata=off,smbus=off,pit=off,i8042=off,acpi=on';
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
 
-/** The vectors that the doorbell device offers. */
+/** Bits of an address that edu's DMA reaches: all that the machine has. 28 of them, its default, do not reach the memory of the server. */
+const EDU_DMA_MASK = 2 ** 48 - 1;
+
+/** The vectors that the doorbell device offers: as many as the device can raise, of which edu has one (MSI). */
 export function usableVectors(options: QemuOptions): number {
-  return Math.min(options.vectors, MAX_VECTORS);
+  return options.model === 'edu' ? 1 : Math.min(options.vectors, MAX_VECTORS);
 }
 
 export function qemuArguments(options: QemuOptions): string[] {
   const memory = `size=${MACHINE_MEMORY_BYTES / 1024}k,slots=${MEMORY_SLOTS},maxmem=${MEMORY_BYTES / 1024}k`;
   const doorbell = { driver: 'ivshmem-doorbell', addr: hex(DOORBELL_SLOT), chardev: 'doorbell', vectors: usableVectors(options), ioeventfd: false };
-  const limits = { mdts: options.mdts, max_ioqpairs: options.queuePairs, msix_qsize: options.vectors };
-  const nvme = { driver: 'nvme', id: 'nvme', addr: hex(NVME_SLOT), serial: options.serial, ...limits };
+  const rom = options.rom === undefined ? {} : { romfile: `/proc/self/fd/${Inherited.firstImage + drivesOf(options).filter(holdsData).length}` };
   const args = ['-machine', MACHINE, '-accel', 'tcg', '-smp', '1', '-m', memory, '-bios', `/proc/self/fd/${Inherited.firmware}`];
   args.push('-display', 'none', '-nodefaults', '-no-user-config', '-no-shutdown', '-sandbox', SANDBOX);
   args.push('-chardev', `socket,id=qtest,fd=${Inherited.qtest}`, '-object', 'qtest,id=qtest0,chardev=qtest,log=none');
   args.push('-chardev', `socket,id=qmp,fd=${Inherited.qmp}`, '-mon', 'chardev=qmp,mode=control');
-  args.push('-chardev', `socket,id=doorbell,fd=${Inherited.doorbell}`, ...device(doorbell), ...device(nvme));
+  args.push(
+    '-chardev',
+    `socket,id=doorbell,fd=${Inherited.doorbell}`,
+    ...device(doorbell),
+    ...device({ ...served(options), addr: hex(DEVICE_SLOT), ...rom }),
+  );
   let image: number = Inherited.firstImage;
-  options.drives.forEach((drive, index) => {
+  drivesOf(options).forEach((drive, index) => {
     const node = `drive${index}`;
     if (holdsData(drive)) args.push('-add-fd', `fd=${image++},set=${index}`);
     args.push('-blockdev', JSON.stringify(blockNode(drive, index, node)));
@@ -33,6 +40,13 @@ export function qemuArguments(options: QemuOptions): string[] {
     args.push(...device({ driver: 'nvme-ns', bus: 'nvme', nsid: index + 1, drive: node, ...blocks }));
   });
   return args;
+}
+
+/** The device that is served. */
+function served(options: QemuOptions): Properties {
+  if (options.model === 'edu') return { driver: 'edu', id: 'edu', dma_mask: EDU_DMA_MASK };
+  const { mdts, queuePairs, vectors, serial } = options;
+  return { driver: 'nvme', id: 'nvme', serial, mdts, max_ioqpairs: queuePairs, msix_qsize: vectors };
 }
 
 function blockNode(drive: QemuDrive, set: number, name: string): object {
@@ -50,7 +64,9 @@ function plainNode(drive: QemuDrive, set: number): object {
   return { driver: 'raw', size: drive.bytes, discard: 'unmap', file };
 }
 
-function device(properties: Record<string, string | number | boolean>): string[] {
+type Properties = Readonly<Record<string, string | number | boolean>>;
+
+function device(properties: Properties): string[] {
   return ['-device', JSON.stringify(properties)];
 }
 

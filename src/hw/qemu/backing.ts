@@ -1,9 +1,9 @@
-/** QEMU's NVMe controller as a {@link Backing}. Runs on the engine thread; the main thread has started QEMU (launch.ts). */
+/** A device model of QEMU's as a {@link Backing}. Runs on the engine thread; the main thread has started QEMU (launch.ts). */
 import { Epoll, shm } from '../../native/shm.js';
 import type { AttachOptions, Backing, Bar, BarInfo, DmaMemory } from '../backing.js';
-import { Command, Header, MsixTable, NO_DEVICE, readMsix, resetFunction, sizeBars } from '../pci/index.js';
+import { Command, Header, MsixTable, NO_DEVICE, type RomShadow, findMsi, readMsix, resetFunction, shadowRom, sizeBars } from '../pci/index.js';
 import { HardwareError, systemClock, type Clock, type Task } from '../task.js';
-import { BAR_MEMORY, BAR_PORTS, DOORBELL_SLOT, MEMORY_SLOTS, NVME_SLOT } from './address-map.js';
+import { BAR_MEMORY, BAR_PORTS, DEVICE_SLOT, DOORBELL_SLOT, MEMORY_SLOTS } from './address-map.js';
 import { MemoryBar, PortBar, placeBars, writeBar } from './bars.js';
 import { EcamConfigSpace, enableEcam } from './config-space.js';
 import { DOORBELL_BAR, DOORBELL_BAR_BYTES } from './doorbell.js';
@@ -47,19 +47,21 @@ export class QemuBacking implements Backing {
   /** Own duplicates of what the handle names. */
   readonly #owned: readonly number[];
   #claimed: readonly Claimed[] = [];
+  /** Read by the first claim: a ROM does not change. */
+  #rom: { readonly shadow: RomShadow | undefined } | undefined;
   #quiet = false;
   #disposed = false;
 
   constructor(handle: QemuHandle, clock: Clock = systemClock) {
     const [qtest, qmp, ...vectors] = [handle.qtest, handle.qmp, ...handle.vectors].map((fd) => shm().duplicate(fd));
-    this.description = `QEMU ${handle.version}, device model nvme, no IOMMU`;
+    this.description = `QEMU ${handle.version}, device model ${handle.model}, no IOMMU`;
     this.#clock = clock;
     this.#process = new QemuProcess(handle.pid, qmp);
     this.#qtest = new Qtest(qtest, this.#process, clock, handle.accessMilliseconds);
     this.#qmp = new Qmp(qmp, this.#process, clock, handle.accessMilliseconds);
     this.#memory = new HotplugMemory(this.#qtest, this.#qmp, this.#process, clock, handle.accessMilliseconds);
-    this.config = new EcamConfigSpace(this.#qtest, NVME_SLOT);
-    this.#doorbellConfig = new EcamConfigSpace(this.#qtest, DOORBELL_SLOT);
+    this.config = new EcamConfigSpace(this.#qtest, DEVICE_SLOT, handle.model === 'nvme');
+    this.#doorbellConfig = new EcamConfigSpace(this.#qtest, DOORBELL_SLOT, false);
     this.interrupts = new QemuInterrupts(vectors);
     this.#epoll = shm().epollCreate();
     this.#owned = [qtest, qmp, ...vectors, this.#epoll];
@@ -82,19 +84,25 @@ export class QemuBacking implements Backing {
     return claimed.bar;
   }
 
+  get rom(): RomShadow | undefined {
+    return this.#rom?.shadow;
+  }
+
   *claim(): Task<void> {
     if (this.#claimed.length > 0) throw new HardwareError('busy', 'the function is claimed already');
     if ((yield* this.config.read16(Header.vendorId)) === NO_DEVICE) throw new HardwareError('absent', 'no function answers');
     try {
       yield* this.config.write16(Header.command, 0);
       const infos = yield* sizeBars(this.config);
+      const readRom = (offset: number): Task<number> => this.#qtest.readMemory(BAR_MEMORY.start + offset, 4);
+      this.#rom ??= { shadow: yield* shadowRom(this.config, BAR_MEMORY.start, readRom) };
       const window = { start: DOORBELL_BAR + DOORBELL_BAR_BYTES, end: BAR_MEMORY.end };
       const addresses = placeBars(infos, window, BAR_PORTS);
       this.#claimed = infos.map((info, at) => ({ info, address: addresses[at], bar: this.#access(info, addresses[at]) }));
       yield* this.#openDoorbell();
       yield* this.#mapBars();
       const msix = yield* readMsix(this.config, infos);
-      this.interrupts.table = msix && new MsixTable(msix, this.config, this.bar(msix.table.bar));
+      this.interrupts.table = msix === undefined ? yield* findMsi(this.config) : new MsixTable(msix, this.config, this.bar(msix.table.bar));
     } catch (error) {
       yield* this.release();
       throw error;

@@ -1,6 +1,6 @@
 /** The configuration space of one function of the machine, through the ECAM (PCI Express Base 3.0, 7.2.2). */
 import type { ConfigSpace } from '../backing.js';
-import { EXTENDED_CONFIG_BYTES } from '../pci/index.js';
+import { CONFIG_BYTES, EXTENDED_CONFIG_BYTES } from '../pci/index.js';
 import type { Task } from '../task.js';
 import { CONFIG_ADDRESS_ENABLE, CONFIG_ADDRESS_PORT, CONFIG_DATA_PORT, ECAM_BASE, PCIEXBAR, PCIEXBAR_ENABLE } from './address-map.js';
 import { checkAccess, checkValue } from '../access.js';
@@ -13,12 +13,13 @@ export function enableEcam(qtest: Qtest): void {
 }
 
 export class EcamConfigSpace implements ConfigSpace {
-  readonly bytes = EXTENDED_CONFIG_BYTES;
+  readonly bytes: number;
   readonly #qtest: Qtest;
   readonly #base: number;
 
-  /** Function 0 of a slot of bus 0. */
-  constructor(qtest: Qtest, slot: number) {
+  /** Function 0 of a slot of bus 0, with PCI Express or without. */
+  constructor(qtest: Qtest, slot: number, isExpress: boolean) {
+    this.bytes = isExpress ? EXTENDED_CONFIG_BYTES : CONFIG_BYTES;
     this.#qtest = qtest;
     this.#base = ECAM_BASE + slot * 8 * EXTENDED_CONFIG_BYTES;
   }

@@ -2,7 +2,7 @@
  * How an interrupt message of the device becomes an eventfd that a thread can sleep on.
  *
  * The machine holds a second device, `ivshmem-doorbell`: a write of `peer << 16 | vector` to its register signals an eventfd that a peer has
- * registered (QEMU, docs/specs/ivshmem-spec.rst). The NVMe controller's MSI-X table aims at that register, and this process is the peer. So
+ * registered (QEMU, docs/specs/ivshmem-spec.rst). The MSI-X table (or the MSI capability) of the device aims at that register, and this process is the peer. So
  * each vector has its own eventfd, counted by the kernel, and no memory of the server is a target of messages.
  */
 import { shm } from '../../native/shm.js';
@@ -12,8 +12,9 @@ import type { Message } from '../pci/index.js';
 /** Messages of the ivshmem server protocol: 8 bytes, little-endian, some with a descriptor. */
 const PROTOCOL_VERSION = 0;
 const SHARED_MEMORY = -1;
-const QEMU_ID = 0;
-const OUR_ID = 1;
+/** Ours is the lower one, so that a message has no more than the 16 bits that MSI can send. */
+const OUR_ID = 0;
+const QEMU_ID = 1;
 /** The device insists on shared memory beside the doorbell. Nobody maps it. */
 const SHARED_BYTES = 4096;
 

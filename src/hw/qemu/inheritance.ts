@@ -1,11 +1,12 @@
 /** The descriptors between this process and QEMU. All are close-on-exec here; QEMU gets duplicates of those that are given. */
 import { closeSync, writeSync } from 'node:fs';
 import { shm } from '../../native/shm.js';
+import { loadRom } from '../rom-file.js';
 import { usableVectors } from './arguments.js';
 import { introduceDoorbell } from './doorbell.js';
 import { parkingFirmware } from './firmware.js';
 import { discardImage, openImage, type Image } from './images.js';
-import { holdsData, type QemuDrive, type QemuOptions } from './options.js';
+import { drivesOf, holdsData, type QemuDrive, type QemuOptions } from './options.js';
 
 export class Inheritance {
   /** Sockets of the protocols, and the eventfds of the vectors: this side. */
@@ -23,11 +24,13 @@ export class Inheritance {
     try {
       this.qtest = this.#pair();
       this.qmp = this.#pair();
-      this.#given.push(firmwareFile());
+      this.#given.push(memoryFile('ringwarden:firmware', parkingFirmware()));
       const doorbell = this.#pair();
       this.vectors = Array.from({ length: usableVectors(options) }, () => this.#keep(shm().eventfd()));
       introduceDoorbell(doorbell, this.vectors);
-      for (const drive of options.drives) if (holdsData(drive)) this.#open(drive);
+      for (const drive of drivesOf(options)) if (holdsData(drive)) this.#open(drive);
+      const rom = loadRom(options.rom);
+      if (rom !== undefined) this.#given.push(memoryFile('ringwarden:rom', rom));
       this.given = [...this.#given];
     } catch (error) {
       this.giveUp();
@@ -74,9 +77,8 @@ export class Inheritance {
   }
 }
 
-function firmwareFile(): number {
-  const image = parkingFirmware();
-  const fd = shm().memfdCreate('ringwarden:firmware', image.length);
+function memoryFile(name: string, image: Uint8Array): number {
+  const fd = shm().memfdCreate(name, image.length);
   writeSync(fd, image, 0, image.length, 0);
   return fd;
 }

@@ -1,7 +1,7 @@
-/** MSI-X vectors as eventfds that QEMU signals: see doorbell.ts. */
+/** MSI-X or MSI vectors as eventfds that QEMU signals: see doorbell.ts. */
 import { shm } from '../../native/shm.js';
 import type { Interrupts } from '../backing.js';
-import { MsixTable } from '../pci/index.js';
+import type { MessageInterrupts } from '../pci/index.js';
 import { HardwareError, type Task } from '../task.js';
 import { doorbellMessage } from './doorbell.js';
 
@@ -11,7 +11,7 @@ export class QemuInterrupts implements Interrupts {
   readonly available: number;
   total = 0;
   readonly #eventfds: readonly number[];
-  #table: MsixTable | undefined;
+  #table: MessageInterrupts | undefined;
   #fired: Uint32Array = NONE;
 
   /** `eventfds[v]` is signalled by vector v. */
@@ -25,7 +25,7 @@ export class QemuInterrupts implements Interrupts {
   }
 
   /** The table is there once the function is claimed. */
-  set table(table: MsixTable | undefined) {
+  set table(table: MessageInterrupts | undefined) {
     this.#table = table;
   }
 

@@ -11,7 +11,7 @@ import { HardwareError, systemClock, type Task } from '../task.js';
 import { qemuArguments } from './arguments.js';
 import type { QemuHandle } from './handle.js';
 import { Inheritance } from './inheritance.js';
-import { DEFAULT_ACCESS_MS, checkOptions, type QemuOptions } from './options.js';
+import { DEFAULT_ACCESS_MS, checkOptions, modelOf, type QemuOptions } from './options.js';
 import { QemuProcess, mappingsOf } from './process.js';
 import { findProgram } from './programs.js';
 import { Qmp } from './qmp.js';
@@ -22,7 +22,7 @@ const START_MS = 20_000;
 const MAX_WORDS = 4_096;
 
 /**
- * Starts QEMU and waits until its controller is there.
+ * Starts QEMU and waits until its device is there.
  *
  * The handle goes to one engine thread. `ended` resolves when QEMU has ended: then, and not before, nothing of it writes into memory any more.
  * `dispose` kills QEMU and resolves after that; safe to call twice.
@@ -50,7 +50,7 @@ export async function prepare(options: QemuOptions): Promise<PreparedBacking<Qem
       const { qtest, qmp, vectors } = inheritance;
       const version = await start(new QemuProcess(pid, qmp), qmp, ended);
       const accessMilliseconds = options.accessMilliseconds ?? DEFAULT_ACCESS_MS;
-      const handle: QemuHandle = { pid, version, qtest, qmp, vectors, accessMilliseconds };
+      const handle: QemuHandle = { pid, version, model: modelOf(options), qtest, qmp, vectors, accessMilliseconds };
       return { handle, ended, dispose: () => kill().then(() => inheritance.close()) };
     } catch (error) {
       await kill();

@@ -1,4 +1,4 @@
-/** What kind of NVMe controller QEMU shall play. */
+/** Which device QEMU shall play, and of what kind. */
 
 /** Largest MSI-X table of the device model. */
 const MAX_TABLE_ENTRIES = 2_048;
@@ -33,16 +33,12 @@ export interface QemuDrive {
   readonly errors?: readonly InjectedError[];
 }
 
-export interface QemuOptions {
-  readonly drives: readonly QemuDrive[];
-  /** MDTS: the largest transfer is 4096 * 2^mdts bytes; 0: no limit. 0 to 12. */
-  readonly mdts: number;
-  /** I/O queue pairs, 1 to 1024. */
-  readonly queuePairs: number;
-  /** Entries of the MSI-X table, 1 to 2048; of them the first 128 can be used. */
-  readonly vectors: number;
-  /** Serial number: 1 to 20 printable ASCII characters. */
-  readonly serial: string;
+/** The device models that can be asked for. */
+export type DeviceModel = 'nvme' | 'edu';
+
+interface CommonOptions {
+  /** Expansion ROM: what it holds, or the file that has it; 1 byte to 16 MiB. QEMU fills it up with zeroes to a power of two. Default: none. */
+  readonly rom?: Uint8Array | string | undefined;
   /** Path of the program; by default `qemu-system-x86_64` from the PATH. */
   readonly binary?: string | undefined;
   /**
@@ -52,17 +48,41 @@ export interface QemuOptions {
   readonly accessMilliseconds?: number;
 }
 
+/** The teaching device: see `hw/edu`. */
+export interface QemuEduOptions extends CommonOptions {
+  readonly model: 'edu';
+}
+
+/** An NVMe controller. */
+export interface QemuNvmeOptions extends CommonOptions {
+  readonly model?: 'nvme' | undefined;
+  readonly drives: readonly QemuDrive[];
+  /** MDTS: the largest transfer is 4096 * 2^mdts bytes; 0: no limit. 0 to 12. */
+  readonly mdts: number;
+  /** I/O queue pairs, 1 to 1024. */
+  readonly queuePairs: number;
+  /** Entries of the MSI-X table, 1 to 2048; of them the first 128 can be used. */
+  readonly vectors: number;
+  /** Serial number: 1 to 20 printable ASCII characters. */
+  readonly serial: string;
+}
+
+export type QemuOptions = QemuNvmeOptions | QemuEduOptions;
+
+export const modelOf = (options: QemuOptions): DeviceModel => options.model ?? 'nvme';
+
 export const DEFAULT_ACCESS_MS = 10_000;
 
 /** @throws RangeError that names the field. */
 export function checkOptions(options: QemuOptions): void {
+  check(wholeNumber(options.accessMilliseconds ?? DEFAULT_ACCESS_MS, 1, 3_600_000), 'accessMilliseconds', '1 to 3600000');
+  if (options.model === 'edu') return;
   check(options.drives.length >= 1 && options.drives.length <= MAX_NAMESPACES, 'drives', `1 to ${MAX_NAMESPACES} drives`);
   options.drives.forEach((drive, index) => checkDrive(drive, `drives[${index}]`));
   check(wholeNumber(options.mdts, 0, MAX_MDTS), 'mdts', `0 to ${MAX_MDTS}`);
   check(wholeNumber(options.queuePairs, 1, MAX_QUEUE_PAIRS), 'queuePairs', `1 to ${MAX_QUEUE_PAIRS}`);
   check(wholeNumber(options.vectors, 1, MAX_TABLE_ENTRIES), 'vectors', `1 to ${MAX_TABLE_ENTRIES}`);
   check(SERIAL.test(options.serial), 'serial', '1 to 20 printable ASCII characters');
-  check(wholeNumber(options.accessMilliseconds ?? DEFAULT_ACCESS_MS, 1, 3_600_000), 'accessMilliseconds', '1 to 3600000');
 }
 
 function checkDrive(drive: QemuDrive, path: string): void {
@@ -71,6 +91,9 @@ function checkDrive(drive: QemuDrive, path: string): void {
   check(drive.latencyNanoseconds === undefined || !holdsData(drive), `${path}.latencyNanoseconds`, 'absent where there is content');
   check(wholeNumber(drive.latencyNanoseconds ?? 0, 0, 2 ** 40), `${path}.latencyNanoseconds`, '0 or more');
 }
+
+/** Of an NVMe controller; others have none. */
+export const drivesOf = (options: QemuOptions): readonly QemuDrive[] => (options.model === 'edu' ? [] : options.drives);
 
 /** Whether what is written is there to be read. */
 export function holdsData(drive: QemuDrive): boolean {

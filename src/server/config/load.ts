@@ -113,6 +113,7 @@ function resolveDevice(device: ParsedDevice, folder: string): DeviceConfig {
     queuePairs: backing.queuePairs,
     vectors: backing.vectors,
     serial: backing.serial,
+    rom: backing.rom === undefined ? undefined : resolve(folder, backing.rom),
   };
   const resolved: ModelBackingConfig =
     backing.kind === 'emulated'

@@ -43,6 +43,7 @@ const emulated = record('a backing', {
   vectors: whole(1, MAX_VECTORS).default(33).describe('Entries of the MSI-X table.'),
   doorbellStride: whole(0, 8).default(0).describe('CAP.DSTRD: doorbells are 4 << stride bytes apart.'),
   serial: serial().optional().describe('Serial number that the controller reports.'),
+  rom: path().optional().describe('File with the expansion ROM of the function, up to 16 MiB. Default: it has none.'),
 });
 
 const qemu = record('a backing', {
@@ -55,6 +56,7 @@ const qemu = record('a backing', {
   queuePairs: whole(1, 1024).default(32).describe('I/O queue pairs that the controller offers.'),
   vectors: whole(1, MAX_VECTORS).default(33).describe('Entries of the MSI-X table.'),
   serial: serial().optional().describe('Serial number that the controller reports.'),
+  rom: path().optional().describe('File with the expansion ROM of the function, up to 16 MiB. Default: it has none.'),
 });
 
 const pciNamespace = record('a namespace', {

@@ -30,6 +30,8 @@ interface BackingCommon {
   readonly queuePairs: number;
   readonly vectors: number;
   readonly serial: string | undefined;
+  /** Absolute path; undefined: no expansion ROM. */
+  readonly rom: string | undefined;
 }
 export interface EmulatedBackingConfig extends BackingCommon {
   readonly kind: 'emulated';

@@ -7,6 +7,7 @@
 import type { EventEmitter } from 'node:events';
 import type { ShownEnd } from '../../hw/dma/index.js';
 import type { CodeName, LeaseMode, QueueKind } from '../../protocol/index.js';
+import type { PciCalls } from './pci-api.js';
 import type { RingFiles } from './shared-rings.js';
 
 /** A "no" with its reason; what a client is shown of it is code, field and value. */
@@ -217,7 +218,7 @@ export type RegionUse = 'client' | 'staging' | 'held';
 /** Whether the device reaches the memory of a region itself, or a copy of it that the engine makes for each request. */
 export type RegionDma = 'direct' | 'copied';
 
-export interface EngineHost extends EventEmitter<EngineEvents> {
+export interface EngineHost extends EventEmitter<EngineEvents>, PciCalls {
   readonly name: string;
   readonly facts: DeviceFacts;
 

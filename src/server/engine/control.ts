@@ -14,6 +14,7 @@ import type {
   VectorState,
 } from './api.js';
 import type { ChannelMemory } from './channel.js';
+import type { PciMethods } from './pci-api.js';
 import type { RingFiles } from './shared-rings.js';
 import type { SignalHandles } from './signals.js';
 
@@ -21,7 +22,7 @@ import type { SignalHandles } from './signals.js';
 export const pairEntries = (entries: number): number => entries * 2;
 
 /** The engine's methods: what each takes and returns. */
-export interface EngineMethods {
+export interface EngineMethods extends PciMethods {
   openLease(request: OpenLease, statistics: SharedArrayBuffer): OpenedLease;
   closeLease(lease: number): void;
   openQueue(lease: number, channel: number, memory: ChannelMemory, tagSeed: number): Omit<OpenedQueue, 'channel'>;

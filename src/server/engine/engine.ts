@@ -6,7 +6,7 @@
  */
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import type { Backing } from '../../hw/backing.js';
-import { NvmeDriver, type NvmeFacts, type QueuePair } from '../../hw/nvme/index.js';
+import { NVME_REGIONS, NvmeDriver, type NvmeFacts, type QueuePair } from '../../hw/nvme/index.js';
 import { HardwareError, type Clock, type Task } from '../../hw/task.js';
 import { Epoll, shm } from '../../native/shm.js';
 import { Refusal, type DeviceFacts } from './api.js';
@@ -19,6 +19,7 @@ import { IdRing } from './id-ring.js';
 import { InterruptForwarder } from './interrupts.js';
 import { Doorbell } from './doorbell.js';
 import { createMethods, type Methods } from './methods.js';
+import { PciViews } from './pci-views.js';
 import { RequestPath } from './request-path.js';
 import { Scheduler } from './scheduler.js';
 import { type RingFiles, SharedRings } from './shared-rings.js';
@@ -44,6 +45,7 @@ export class Engine {
   readonly scheduler: Scheduler;
   readonly tasks: Tasks;
   readonly interrupts: InterruptForwarder;
+  readonly pci: PciViews;
   readonly backing: Backing;
   readonly clock: Clock;
   /** Queues by channel number. */
@@ -85,6 +87,7 @@ export class Engine {
     this.device = new Device(backing, this.driver, this.path, this.scheduler, clock, this.post, settings.leaseBase);
     this.#watchdog = new Watchdog(this.device, this.path, this.tasks, clock, this.post, settings.commandTimeout);
     this.interrupts = new InterruptForwarder(backing.interrupts, this.post, (vector) => this.device.pairsOnVector(vector) === 1);
+    this.pci = new PciViews(this.device, backing, NVME_REGIONS);
     this.#methods = createMethods(this);
     this.#epoll = shm().epollCreate();
     for (const fd of [signals.handles.engineWake, ...backing.descriptors]) shm().epollControl(this.#epoll, 'add', fd, Epoll.in, fd);
@@ -168,6 +171,7 @@ export class Engine {
         active: lease.active,
         inFlight: lease.inFlight,
         abandoned: lease.abandoned,
+        pci: this.pci.inspect(lease),
         strikes: lease.tenant.strikes(this.clock()),
         queues: lease.queues.map((queue) => queue && { queue: queue.queue, entries: queue.entries, inFlight: queue.count, pair: queue.pair?.id }),
       })),

@@ -4,6 +4,7 @@ import { randomInt } from 'node:crypto';
 import { receiveMessageOnPort, type MessagePort, type Worker } from 'node:worker_threads';
 import { Code } from '../../protocol/index.js';
 import { ringViewBytes } from '../../hw/nvme/index.js';
+import type { PciRegion } from '../../hw/pci/index.js';
 import { HardwareError } from '../../hw/task.js';
 import { shm } from '../../native/shm.js';
 import type { PreparedBacking } from '../../hw/backing.js';
@@ -167,6 +168,26 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
 
   ringViewBytes(entries: number): number {
     return ringViewBytes(Math.min(pairEntries(entries), this.facts.queueEntries));
+  }
+
+  readPciConfig(lease: number, offset: number, width: number): Promise<number> {
+    return this.#call('readPciConfig', [lease, offset, width]);
+  }
+
+  writePciConfig(lease: number, offset: number, width: number, value: number): Promise<boolean> {
+    return this.#call('writePciConfig', [lease, offset, width, value]);
+  }
+
+  listPciRegions(lease: number): Promise<readonly PciRegion[]> {
+    return this.#call('listPciRegions', [lease]);
+  }
+
+  readPciRegister(lease: number, bar: number, offset: number, width: number): Promise<number> {
+    return this.#call('readPciRegister', [lease, bar, offset, width]);
+  }
+
+  readPciRom(lease: number, offset: number, length: number): Promise<Uint8Array> {
+    return this.#call('readPciRom', [lease, offset, length]);
   }
 
   replaceGrant(lease: number, shares: readonly ShareGrant[]): Promise<void> {

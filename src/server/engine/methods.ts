@@ -132,6 +132,26 @@ export function createMethods(engine: Engine): Methods {
       return engine.interrupts.state(leaseWith(handle, vector), vector);
     },
 
+    *readPciConfig(lease, offset, width) {
+      return yield* engine.pci.readConfig(device.lease(lease), offset, width);
+    },
+
+    *writePciConfig(lease, offset, width, value) {
+      return yield* engine.pci.writeConfig(device.lease(lease), offset, width, value);
+    },
+
+    *listPciRegions(lease) {
+      return yield* engine.pci.regions(device.lease(lease));
+    },
+
+    *readPciRegister(lease, bar, offset, width) {
+      return yield* engine.pci.readRegister(device.lease(lease), bar, offset, width);
+    },
+
+    *readPciRom(lease, offset, length) {
+      return yield* engine.pci.readRom(device.lease(lease), offset, length);
+    },
+
     *replaceGrant(lease, shares) {
       if (shares.length > 0) {
         yield* device.replaceGrant(lease, shares);

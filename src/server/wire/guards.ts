@@ -12,6 +12,7 @@ import {
   MAX_MESSAGE_BYTES,
   MAX_REGION_BYTES,
   MAX_RING_ENTRIES,
+  MAX_ROM_READ_BYTES,
   MAX_TEXT,
   MIN_RING_ENTRIES,
   type RequestMessage,
@@ -30,6 +31,7 @@ export const MAX_DATA_BYTES = MAX_MESSAGE_BYTES - DATA_OVERHEAD_BYTES - MAX_BATC
 const HANDLE: Rule = { kind: 'whole', least: 0, most: 0xffff_ffff };
 const INDEX: Rule = { kind: 'whole', least: 0, most: 0xffff };
 const OFFSET: Rule = { kind: 'whole', least: 0, most: MAX_REGION_BYTES };
+const WIDTH: Rule = { kind: 'whole', least: 1, most: 4, powerOfTwo: true };
 const DEVICE: Rule = { kind: 'text', most: MAX_TEXT };
 
 /** The fields of each request beside `type` and `id`. */
@@ -71,6 +73,11 @@ export const REQUEST_FIELDS: { readonly [Type in RequestType]: { readonly [Name 
   },
   unbindEventfd: { lease: HANDLE, vector: INDEX },
   vectorState: { lease: HANDLE, vector: INDEX },
+  readPciConfig: { lease: HANDLE, offset: INDEX, width: WIDTH },
+  writePciConfig: { lease: HANDLE, offset: INDEX, width: WIDTH, value: { kind: 'whole', least: 0, most: 0xffff_ffff } },
+  listPciRegions: { lease: HANDLE },
+  readPciRegister: { lease: HANDLE, bar: INDEX, offset: { kind: 'whole', least: 0, most: Number.MAX_SAFE_INTEGER }, width: WIDTH },
+  readPciRom: { lease: HANDLE, offset: OFFSET, length: { kind: 'whole', least: 0, most: MAX_ROM_READ_BYTES } },
   deviceState: { device: DEVICE, wait: { kind: 'flag', optional: true } },
   ping: {},
 };

@@ -111,6 +111,11 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   bindVectorDescriptor = async (): Promise<void> => refuse('bindVectorDescriptor');
   vectorState = async (): Promise<VectorState> => refuse('vectorState');
   ringViewBytes = (): number => refuse('ringViewBytes');
+  readPciConfig = async (): Promise<number> => refuse('readPciConfig');
+  writePciConfig = async (): Promise<boolean> => refuse('writePciConfig');
+  listPciRegions = async (): Promise<readonly []> => refuse('listPciRegions');
+  readPciRegister = async (): Promise<number> => refuse('readPciRegister');
+  readPciRom = async (): Promise<Uint8Array> => refuse('readPciRom');
   setTenant = async (): Promise<void> => {};
   replaceGrant = async (): Promise<void> => refuse('replaceGrant');
   attachRegion = async (): Promise<void> => refuse('attachRegion');

@@ -168,7 +168,7 @@ describe('a lost device', () => {
   it('comes with what to do about it, in status and at a reset', async () => {
     const { reportNow } = world.engine;
     world.engine.reportNow = async () => ({ ...(await reportNow()), state: 'lost', lost: 'it fell off' });
-    const remedy = '   do: the server opens it again as soon as it answers; restart the server if it stays lost';
+    const remedy = '   do: the server opens it again as soon as it is there; see the log of the server if it stays lost';
     const status = lines(await admin('status'));
     expect(status.slice(status.indexOf('nvme0: no IOMMU; it fell off')).slice(0, 2)).toEqual(['nvme0: no IOMMU; it fell off', remedy]);
     expect(await admin('reset', 'nvme0')).toEqual({ status: 1, out: '', err: `error: device nvme0 is lost: it fell off\n${remedy}\n` });

@@ -54,6 +54,10 @@ const calls: Record<keyof Shm, readonly Argument[]> = {
   forbidDump: [],
   execute: [{ kind: 'program', good: '/nowhere' }, { kind: 'texts', good: ['nowhere'] }, { kind: 'texts', good: [] }, whole(file)],
   confine: [whole(0), { kind: 'flag', good: false }, { kind: 'flag', good: false }],
+  notify: [
+    { kind: 'text', good: '/nowhere' },
+    { kind: 'program', good: 'READY=1' },
+  ],
   getppid: [whole(1)],
   yieldProcessor: [],
   createWaker: [{ kind: 'function', good: () => {} }],

@@ -101,6 +101,12 @@ describe('confine', () => {
     expect(await confined(work, 0, true)).toMatch(/^CapPrm:\s+0{16}\nNoNewPrivs:\s+1\nSeccomp:\s+2\n$/);
   });
 
+  it('lets a server hear of functions that go and come only if it drives any', async () => {
+    const work = `const device = require(${JSON.stringify(ADDON.replace('shm.node', 'device.node'))}); return code(() => device.openUevents());`;
+    expect(await confined(work, 0, false, true)).toBe('worked');
+    expect(await confined(work)).toBe('EPERM');
+  });
+
   it('can be repeated, and only takes away', async () => {
     const work = `shm.confine(${CAP_SYS_PTRACE}, true, true); return /CapPrm:\\s*(\\S+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1];`;
     expect(await confined(work)).toBe('0000000000000000');

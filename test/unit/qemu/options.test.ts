@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { qemuArguments } from '../../../src/hw/qemu/arguments.js';
-import { checkOptions, type QemuOptions } from '../../../src/hw/qemu/options.js';
+import { checkOptions, type QemuNvmeOptions } from '../../../src/hw/qemu/options.js';
 import { parkingFirmware } from '../../../src/hw/qemu/firmware.js';
 
-const good: QemuOptions = { drives: [{ bytes: 4096, blockBytes: 512 }], mdts: 7, queuePairs: 64, vectors: 65, serial: 'S' };
+const good: QemuNvmeOptions = { drives: [{ bytes: 4096, blockBytes: 512 }], mdts: 7, queuePairs: 64, vectors: 65, serial: 'S' };
 
-test.each<[field: string, options: Partial<QemuOptions>]>([
+test.each<[field: string, options: Partial<QemuNvmeOptions>]>([
   ['drives', { drives: [] }],
   ['drives', { drives: Array.from({ length: 257 }, () => good.drives[0]) }],
   ['drives[0].bytes', { drives: [{ bytes: 0, blockBytes: 512 }] }],

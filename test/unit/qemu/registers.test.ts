@@ -24,7 +24,7 @@ describe('accesses outside, or of no such value, never reach the device (R16)', 
   ]);
   test.each(offsets)('width %i', (width, _bytes, wrong) => {
     const bar = new MemoryBar(memory, 0xc000_4000, qtest);
-    const config = new EcamConfigSpace(qtest, 4);
+    const config = new EcamConfigSpace(qtest, 4, true);
     for (const offset of wrong) {
       const tries: (() => unknown)[] = {
         1: [() => bar.read8(offset), () => bar.write8(offset, 0)],
@@ -43,7 +43,7 @@ describe('accesses outside, or of no such value, never reach the device (R16)', 
 
   test('values', () => {
     const bar = new MemoryBar(memory, 0xc000_4000, qtest);
-    const config = new EcamConfigSpace(qtest, 4);
+    const config = new EcamConfigSpace(qtest, 4, true);
     for (const value of [-1, 256, 0.5, NaN]) {
       expect(() => bar.write8(0, value)).toThrow(RangeError);
       expect(() => config.write8(0, value)).toThrow(RangeError);
@@ -83,7 +83,7 @@ test('ports are accessed as ports, up to 32 bits', () => {
 test('configuration space is at its place in the ECAM, once that is mapped', () => {
   enableEcam(qtest);
   expect(peer.heard()).toBe('outl 0x00000cf8 0x80000060\noutl 0x00000cfc 0xb0000001\n');
-  const config = new EcamConfigSpace(qtest, 4);
+  const config = new EcamConfigSpace(qtest, 4, true);
   config.read16(0).next();
   config.write32(0xffc, 7).next();
   expect(peer.heard()).toBe('readw 0xb0020000\nwritel 0xb0020ffc 0x00000007\n');

@@ -145,6 +145,11 @@ describe('asyncapi.json', () => {
     release(await fetchDescriptors(bound['path'] as string, bound['ticket'] as Uint8Array));
     await call('vectorState', { lease, vector: 1 });
     await call('unbindEventfd', { lease, vector: 1 });
+    await call('readPciConfig', { lease, offset: 0, width: 4 });
+    await call('writePciConfig', { lease, offset: 4, width: 2, value: 6 });
+    await call('listPciRegions', { lease });
+    await call('readPciRegister', { lease, bar: 0, offset: 8, width: 4 });
+    await call('readPciRom', { lease, offset: 0, length: 3 });
     await call('resetLease', { lease });
     await call('unmapMemory', { region });
     await call('closeQueue', { lease, queue });

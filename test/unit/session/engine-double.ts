@@ -23,6 +23,7 @@ import {
   type ShownRing,
   type VectorState,
 } from '../../../src/server/engine/api.js';
+import type { PciRegion } from '../../../src/hw/pci/index.js';
 import { takeDescriptor } from '../../../src/server/engine/vector-descriptor.js';
 
 export const BLOCK_BYTES = 512;
@@ -290,6 +291,32 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   async vectorState(handle: number, vector: number): Promise<VectorState> {
     await this.#called('vectorState', `${handle} ${vector}`);
     return { session: false, eventfd: this.signals.has(`${handle}/${vector}`), interrupts: 3, signals: 2 };
+  }
+
+  async readPciConfig(handle: number, offset: number, width: number): Promise<number> {
+    await this.#called('readPciConfig', `${handle} ${offset} ${width}`);
+    return this.#lease(handle).generation;
+  }
+
+  async writePciConfig(handle: number, offset: number, width: number, value: number): Promise<boolean> {
+    await this.#called('writePciConfig', `${handle} ${offset} ${width} ${value}`);
+    return value === 0x8000;
+  }
+
+  async listPciRegions(handle: number): Promise<readonly PciRegion[]> {
+    await this.#called('listPciRegions', `${handle}`);
+    const readable = [{ name: 'VS', offset: 8, bytes: 4, width: 4 }] as const;
+    return [{ index: 0, name: 'BAR0', kind: 'memory', bytes: 16_384, is64: true, prefetchable: false, readable }];
+  }
+
+  async readPciRegister(handle: number, bar: number, offset: number, width: number): Promise<number> {
+    await this.#called('readPciRegister', `${handle} ${bar} ${offset} ${width}`);
+    return 0x0001_0400;
+  }
+
+  async readPciRom(handle: number, offset: number, length: number): Promise<Uint8Array> {
+    await this.#called('readPciRom', `${handle} ${offset} ${length}`);
+    return new Uint8Array(length).fill(0x55);
   }
 
   async setTenant(): Promise<void> {}

@@ -23,6 +23,11 @@ export const EXAMPLES: { readonly [Type in RequestType]: Required<Requests[Type]
   bindEventfd: { lease: 1, vector: 0, source: 'client', microseconds: 100, events: 8 },
   unbindEventfd: { lease: 1, vector: 0 },
   vectorState: { lease: 1, vector: 0 },
+  readPciConfig: { lease: 1, offset: 0, width: 4 },
+  writePciConfig: { lease: 1, offset: 4, width: 2, value: 6 },
+  listPciRegions: { lease: 1 },
+  readPciRegister: { lease: 1, bar: 0, offset: 8, width: 4 },
+  readPciRom: { lease: 1, offset: 0, length: 512 },
   deviceState: { device: 'nvme0', wait: false },
   ping: {},
 };

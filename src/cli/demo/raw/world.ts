@@ -28,6 +28,8 @@ export const HIDDEN_LBA = VICTIM_LBA + WATCHED_BLOCKS;
 const MDTS = 7;
 const QUEUE_PAIRS = 4;
 const VECTORS = 8;
+/** The embedded model has a ROM, so that it can be decoded where it should not be. */
+const ROM_BYTES = 2_048;
 
 /** Pages of the attacker's memory; the last ones are the neighbour's, right behind them on the bus. */
 const OWN_PAGES = 256;
@@ -218,7 +220,7 @@ function optionsOf(kind: BackingKind, images: readonly string[]): BackingOptions
   const bytes = [SHARED_NAMESPACE_BYTES, OTHER_NAMESPACE_BYTES];
   if (kind === 'emulated') {
     const namespaces = images.map((image, index) => ({ image, bytes: bytes[index], blockBytes: BLOCK_BYTES }) as const);
-    return { kind, namespaces, mdts: MDTS, queuePairs: QUEUE_PAIRS, vectors: VECTORS };
+    return { kind, namespaces, mdts: MDTS, queuePairs: QUEUE_PAIRS, vectors: VECTORS, rom: new Uint8Array(ROM_BYTES) };
   }
   const drives = images.map((file, index) => ({ file, bytes: bytes[index], blockBytes: BLOCK_BYTES }) as const);
   return { kind, drives, mdts: MDTS, queuePairs: QUEUE_PAIRS, vectors: VECTORS, serial: 'DEMO' };

@@ -16,6 +16,8 @@ import {
   PciExpress,
   PowerManagement,
   PowerState,
+  ROM_ADDRESS_MASK,
+  ROM_ENABLE,
   StatusBit,
 } from '../../pci/spec.js';
 
@@ -41,6 +43,8 @@ export interface ConfigShape {
   readonly msixBar: number;
   readonly tableOffset: number;
   readonly pendingOffset: number;
+  /** Bytes that the expansion ROM register decodes, a power of two; 0: no ROM. */
+  readonly romBytes: number;
 }
 
 export interface ConfigHooks {
@@ -61,6 +65,8 @@ export class ConfigSpaceModel {
   /** Kept in step with the registers, for who decodes addresses: memory decode on, bus mastering on, power state D0. */
   memory = false;
   busMaster = false;
+  /** The ROM is decoded. This function has one decoder for its memory (6.2.5.2): its BARs are not, meanwhile. */
+  rom = false;
 
   constructor(shape: ConfigShape, hooks: ConfigHooks) {
     this.#shape = shape;
@@ -98,7 +104,7 @@ export class ConfigSpaceModel {
 
   /** The BAR that decodes a bus address, in `lastBar`, and the offset in it; -1 if none does. */
   decode(low: number, high: number): number {
-    if (!this.memory) return -1;
+    if (!this.memory || this.rom) return -1;
     for (const { index, bytes } of this.#shape.bars) {
       const at = Header.bar0 + 4 * index;
       const baseLow = this.#view.getInt32(at, true) & ~0xf;
@@ -118,6 +124,7 @@ export class ConfigSpaceModel {
     const awake = (this.#view.getUint16(POWER + PowerManagement.controlStatus, true) & PMCSR_STATE) === PowerState.d0;
     this.memory = awake && (command & Command.memory) !== 0;
     this.busMaster = awake && (command & Command.busMaster) !== 0;
+    this.rom = this.memory && (this.#bytes[Header.expansionRom] & ROM_ENABLE) !== 0;
     if (this.#shape.vectors === 0) return;
     const control = this.#view.getUint16(MSIX + Msix.control, true);
     this.#hooks.msixChanged(this.busMaster && (control & MsixControl.enable) !== 0, (control & MsixControl.functionMask) !== 0);
@@ -132,6 +139,7 @@ export class ConfigSpaceModel {
     this.#set32(Header.cacheLineSize, 0, 0xff);
     this.#set16(Header.subsystemVendorId, VENDOR_ID);
     this.#set16(Header.subsystemId, 0x0001);
+    this.#set32(Header.expansionRom, 0, this.#shape.romBytes === 0 ? 0 : ((-this.#shape.romBytes & ROM_ADDRESS_MASK) | ROM_ENABLE) >>> 0);
     this.#bytes[Header.capabilities] = POWER;
     this.#set32(Header.interruptLine, 0, 0xff);
     for (const { index, bytes } of this.#shape.bars) {

@@ -12,6 +12,9 @@ import type { ControllerShape } from './shape.js';
 export const REGISTER_BAR = 0;
 /** MSI-X table and pending bits, in a BAR of their own. */
 export const MSIX_BAR = 4;
+/** The expansion ROM, where accesses name a BAR. */
+export const ROM_BAR = 6;
+const LEAST_ROM_BYTES = 0x800;
 const LEAST_REGISTER_BYTES = 0x4000;
 const LEAST_BAR_BYTES = 0x1000;
 const ONES = 0xffff_ffff;
@@ -38,6 +41,7 @@ export function configShape(shape: ControllerShape): ConfigShape {
     msixBar: MSIX_BAR,
     tableOffset: 0,
     pendingOffset: tableBytes,
+    romBytes: shape.rom === undefined ? 0 : powerOfTwo(Math.max(shape.rom.length, LEAST_ROM_BYTES)),
   };
 }
 
@@ -87,14 +91,15 @@ export class NvmeFunction implements RegisterTarget {
 
   /** The 32-bit word at an offset (a multiple of 4) of a BAR; all ones when the BAR is not decoded. */
   readBar(bar: number, offset: number): number {
-    if (this.#gone || !this.config.memory) return -1;
+    if (this.#gone || !this.config.memory || (bar === ROM_BAR) !== this.config.rom) return -1;
+    if (bar === ROM_BAR) return this.#readRom(offset);
     if (bar === MSIX_BAR)
       return offset < this.#pendingOffset ? this.msix.readTable(offset >>> 2) : this.msix.readPending((offset - this.#pendingOffset) >>> 2);
     return offset < DOORBELLS ? this.controller.registers.read(offset) : 0;
   }
 
   writeBar(bar: number, offset: number, value: number): void {
-    if (this.#gone || !this.config.memory) return;
+    if (this.#gone || !this.config.memory || this.config.rom || bar === ROM_BAR) return;
     if (bar !== MSIX_BAR) this.controller.write(offset, value);
     else if (offset < this.#pendingOffset) this.msix.writeTable(offset >>> 2, value);
   }
@@ -118,6 +123,14 @@ export class NvmeFunction implements RegisterTarget {
   writeBus(low: number, high: number, value: number): void {
     const offset = this.config.decode(low, high);
     if (offset >= 0) this.writeBar(this.config.lastBar, offset & ~3, value);
+  }
+
+  /** Behind its content the ROM reads as erased. */
+  #readRom(offset: number): number {
+    const { rom } = this.#environment.shape;
+    let word = 0;
+    for (let byte = 3; byte >= 0; byte--) word = (word << 8) | (rom?.[offset + byte] ?? 0xff);
+    return word;
   }
 
   #functionLevelReset(): void {

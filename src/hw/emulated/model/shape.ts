@@ -24,4 +24,6 @@ export interface ControllerShape {
   readonly vectors: number;
   /** CAP.TO, units of 500 ms. */
   readonly timeoutUnits: number;
+  /** What the expansion ROM holds; undefined: there is none. */
+  readonly rom: Uint8Array | undefined;
 }

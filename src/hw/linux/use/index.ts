@@ -5,7 +5,9 @@ import { USER_DRIVERS } from '../drivers.js';
 import type { Machine } from '../machine.js';
 import { blockDevices, usesOfBlocks } from './blocks.js';
 import { interfaces, usesOfInterfaces } from './interfaces.js';
-import { usesOfProcesses } from './processes.js';
+import { type Holder, holders, usesOfProcesses } from './processes.js';
+
+export { holders } from './processes.js';
 
 /**
  * `bridge`: other functions are behind it. `disk`: the system keeps files, swap or other devices on it. `open`: a process has it open. `network`: an interface
@@ -29,8 +31,8 @@ export interface Standing {
 const BRIDGE_CLASS = 0x06;
 const NETWORK_CLASS = 0x02;
 
-/** What stands on a function now. */
-export function standingOn(machine: Machine, subject: PciFunction): Standing {
+/** What stands on a function now. `all`: what processes have open; for many functions it is looked for once. */
+export function standingOn(machine: Machine, subject: PciFunction, all: readonly Holder[] = holders(machine)): Standing {
   const path = machine.real(PCI_DEVICES, subject.address) ?? '';
   const blocks = blockDevices(machine, path);
   const found = interfaces(machine, path);
@@ -45,7 +47,7 @@ export function standingOn(machine: Machine, subject: PciFunction): Standing {
       ...uses('disk', usesOfBlocks(machine, blocks)),
       ...uses(
         'open',
-        usesOfProcesses(machine, subject, blocks).map((who) => `${who} has it open`),
+        usesOfProcesses(machine, subject, blocks, all).map((who) => `${who} has it open`),
       ),
       ...uses('network', usesOfInterfaces(machine, found)),
       ...uses('network', isHidden ? ['its interface cannot be seen: it may be in another network name space'] : []),

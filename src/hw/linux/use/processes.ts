@@ -13,22 +13,30 @@ function deviceFiles(machine: Machine, { address, iommuGroup, driver }: PciFunct
   ];
 }
 
-/** Whether a file is a BAR or the configuration space of the function in sysfs. */
-const isOfFunction = (file: string, address: string): boolean => /\/(?:resource\d+(?:_wc)?|config)$/.test(file) && file.includes(`/${address}/`);
+/** A process, and which of the files that matter here it has open or mapped. */
+export interface Holder {
+  /** Such as `node (process 17)`. */
+  readonly who: string;
+  readonly files: ReadonlySet<string>;
+}
 
-/**
- * Processes, apart from this one, that have the function open: its device files, its BARs, or one of `blocks`. As `name (process 17)`. Of processes of other users
- * only root sees anything.
- */
-export function usesOfProcesses(machine: Machine, subject: PciFunction, blocks: readonly string[]): string[] {
-  const files = new Set([...deviceFiles(machine, subject), ...blocks.map((name) => `/dev/${name}`)]);
-  const isUse = (file: string): boolean => files.has(file) || isOfFunction(file, subject.address);
+const matters = (file: string): boolean => file.startsWith('/dev/') || (file.startsWith('/sys/') && /\/(?:resource\d+(?:_wc)?|config)$/.test(file));
+
+/** All processes but this one that have a device file, or a file of a PCI function. Of processes of other users only root sees anything. */
+export function holders(machine: Machine): Holder[] {
   const pids = machine.names('proc').filter((name) => /^\d+$/.test(name) && name !== String(process.pid));
   return pids.flatMap((pid) => {
     const opened = machine.names('proc', pid, 'fd').flatMap((fd) => machine.link('proc', pid, 'fd', fd) ?? []);
     // A mapping outlives its descriptor.
     const mapped = (machine.text('proc', pid, 'maps') ?? '').split('\n').flatMap((line) => /^(?:\S+\s+){5}(\/.*)$/.exec(line)?.[1] ?? []);
-    if (![...opened, ...mapped].some(isUse)) return [];
-    return [`${machine.text('proc', pid, 'comm') ?? 'a program'} (process ${pid})`];
+    const files = new Set([...opened, ...mapped].filter(matters));
+    return files.size === 0 ? [] : [{ who: `${machine.text('proc', pid, 'comm') ?? 'a program'} (process ${pid})`, files }];
   });
+}
+
+/** Those that have the function open: its device files, its BARs, or one of `blocks`. */
+export function usesOfProcesses(machine: Machine, subject: PciFunction, blocks: readonly string[], all: readonly Holder[]): string[] {
+  const files = new Set([...deviceFiles(machine, subject), ...blocks.map((name) => `/dev/${name}`)]);
+  const isUse = (file: string): boolean => files.has(file) || (file.startsWith('/sys/') && file.includes(`/${subject.address}/`));
+  return all.filter((holder) => [...holder.files].some(isUse)).map(({ who }) => who);
 }

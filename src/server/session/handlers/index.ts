@@ -4,6 +4,7 @@ import { closeDevice, closeQueue, deviceState, listDevices, openDevice, openQueu
 import { hello, ping, setDomain, unsetDomain } from './general.js';
 import type { Handler } from './handler.js';
 import { mapMemory, readMemory, unmapMemory, writeMemory } from './memory.js';
+import { listPciRegions, readPciConfig, readPciRegister, readPciRom, writePciConfig } from './pci.js';
 import { sealRegion, shareQueue, shareRegion } from './share.js';
 import { bindEventfd, bindVector, unbindEventfd, vectorState } from './vectors.js';
 import { viewQueue } from './view.js';
@@ -32,6 +33,11 @@ export const HANDLERS: { readonly [Type in RequestType]: Handler<Type> } = {
   bindEventfd,
   unbindEventfd,
   vectorState,
+  readPciConfig,
+  writePciConfig,
+  listPciRegions,
+  readPciRegister,
+  readPciRom,
   deviceState,
   ping,
 };
