@@ -92,7 +92,7 @@ export class LinuxBacking implements Backing {
     try {
       this.#enable();
       markClaimed(this.#handle);
-      yield* this.#resetAlone();
+      yield* this.reset(); // nothing of an earlier holder leaks in (R21), and nothing of what it was told to do goes on
       yield* this.config.write16(Header.command, Command.io | Command.memory | Command.intxDisable);
       const msix = yield* readMsix(
         this.config,
@@ -137,7 +137,6 @@ export class LinuxBacking implements Backing {
 
   *reset(): Task<void> {
     const { reset } = this.#handle;
-    if (reset === undefined) throw new HardwareError('unsupported', 'the function has no reset that the kernel knows of');
     this.#checkPresent();
     this.interrupts.forget();
     const command = yield* this.config.read16(Header.command);
@@ -148,15 +147,10 @@ export class LinuxBacking implements Backing {
     this.#checkPresent();
   }
 
-  /** At open, so that nothing of an earlier holder leaks in, and at close, so that nothing leaks out (R21); where the function has a reset. */
-  *#resetAlone(): Task<void> {
-    if (this.#handle.reset !== undefined) yield* this.reset();
-  }
-
-  /** A function that does not take it is claimed by nobody before it does: it does no DMA any more. */
+  /** So that nothing leaks out (R21). A function that does not take it is claimed by nobody before it does: it does no DMA any more. */
   *#resetAtClose(): Task<void> {
     try {
-      yield* this.#resetAlone();
+      yield* this.reset();
     } catch (error) {
       if (!(error instanceof HardwareError)) throw error;
     }

@@ -35,7 +35,8 @@ export interface PciHandle {
   readonly memory: MemorySource;
   /** The file `enable`, where no driver has enabled the function. */
   readonly enable: number | undefined;
-  readonly reset: { readonly fd: number; readonly vfio: boolean } | undefined;
+  /** Nothing else makes sure that a function that somebody had before does no DMA when bus mastering is turned on. */
+  readonly reset: { readonly fd: number; readonly vfio: boolean };
   /** VFIO's descriptor of the device; undefined on the other paths. */
   readonly device: number | undefined;
   /** Where the kernel tells of devices that go. */

@@ -34,15 +34,22 @@ export function openFiles({ address, bars: infos }: PciFunction, path: 'uio' | '
   const interrupts: InterruptSource = path === 'uio' ? { kind: 'uio', fd: openUio(address, descriptors) } : { kind: 'none' };
   const enable = path === 'uio' ? undefined : descriptors.open(file('enable'), O_WRONLY, ROOT);
   const reset = descriptors.openIfThere(file('reset'), O_WRONLY);
+  if (reset === undefined) throw cannotReset(address);
   return {
     config: { fd: config, offset: 0, bytes: fstatSync(config).size },
     bars,
     interrupts,
     memory: physicalMemory(descriptors),
     enable,
-    reset: reset === undefined ? undefined : { fd: reset, vfio: false },
+    reset: { fd: reset, vfio: false },
     device: undefined,
   };
+}
+
+/** What it was told to do before goes on with bus mastering, and only a reset is sure to end it. */
+export function cannotReset(address: string): FunctionError {
+  const what = `the kernel knows no reset of ${address}, so that what it was told to do before might reach any memory`;
+  return new FunctionError('unsupported', what, `choose a function that has one: cat /sys/bus/pci/devices/${address}/reset_method`);
 }
 
 function openUio(address: string, descriptors: Descriptors): number {

@@ -85,7 +85,7 @@ function describe(
   machine: Machine,
   { address, iommuGroup, resets }: PciFunction,
   path: PciPath,
-  { interrupts, memory, reset }: Pick<PciHandle, 'interrupts' | 'memory' | 'reset'>,
+  { interrupts, memory }: Pick<PciHandle, 'interrupts' | 'memory'>,
 ): string {
   const door = path === 'sysfs' ? 'sysfs alone' : DRIVER_OF[path];
   const kinds = ['INTx', 'MSI', 'MSI-X'];
@@ -94,7 +94,7 @@ function describe(
     `PCI function ${address} through ${door}`,
     memory.kind === 'iommu' ? `behind IOMMU group ${iommuGroup?.number}${remapping(machine)}` : 'no IOMMU keeps its DMA from any memory',
     fire,
-    reset === undefined ? 'no reset' : `reset by ${resets.join(', ') || 'what the kernel finds'}`,
+    `reset by ${resets.join(', ') || 'what the kernel finds'}`,
   ].join('; ');
 }
 
