@@ -57,6 +57,8 @@ export interface DeviceAddon {
   beginReset(fd: number, vfio: boolean): number;
   /** Whether it has ended; throws what it failed with. Once it has said so, the number is used up. */
   resetEnded(id: number): boolean;
+  /** Nobody asks any more: the number is used up, and the reset goes on. */
+  leaveReset(id: number): void;
 
   /** Starts what `stopAtEnd` needs, while this process may still start others. */
   watchEnd(): void;

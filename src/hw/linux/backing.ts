@@ -44,6 +44,8 @@ export class LinuxBacking implements Backing {
   readonly #watch: BarWatch = { suspect: (reason) => this.#suspect(reason), gone: (reason) => this.#lose(reason) };
   #bars: readonly OpenBar[] = [];
   #enabled = false;
+  /** The kernel lets whoever reaches for the configuration space wait until the reset is over: nobody does. */
+  #resetting = false;
   #lost: string | undefined;
   #disposed = false;
 
@@ -54,13 +56,13 @@ export class LinuxBacking implements Backing {
     this.description = handle.description;
     const { fd, offset, bytes } = handle.config;
     this.#registers = new RegisterFile(fd, offset, bytes, this.#watch.gone);
-    this.config = new FileConfigSpace(this.#registers);
+    this.config = new FileConfigSpace(this.#registers, () => this.#resetting && this.#lost === undefined);
     this.#memory = new LinuxMemory(handle.memory);
     this.hugePages = this.#memory.hugePages;
     this.#epoll = native.epollCreate();
     this.descriptors = [this.#epoll];
     this.interrupts = interruptsOf(handle.interrupts, {
-      claimed: () => this.#lost === undefined && this.#bars.length > 0,
+      claimed: () => this.#lost === undefined && !this.#resetting && this.#bars.length > 0,
       watch: (eventfd, vector) => native.epollControl(this.#epoll, 'add', eventfd, Epoll.in, FIRST_VECTOR + vector),
       unwatch: (eventfd) => native.epollControl(this.#epoll, 'delete', eventfd, 0, 0),
       setLine: (on) => this.#setLine(on),
@@ -159,13 +161,20 @@ export class LinuxBacking implements Backing {
   *#awaitReset(id: number): Task<void> {
     const addon = deviceAddon();
     const deadline = this.#clock() + RESET_MS;
+    this.#resetting = true;
     try {
       while (!addon.resetEnded(id)) {
-        if (this.#clock() >= deadline) throw new HardwareError('timeout', `the reset does not end within ${RESET_MS} ms`);
+        if (this.#clock() >= deadline) this.#lose(`its reset does not end within ${RESET_MS} ms`);
+        this.#checkPresent();
         yield* sleep(this.#clock, 1);
       }
+      this.#resetting = false;
     } catch (error) {
-      if (error instanceof HardwareError) throw error;
+      if (error instanceof HardwareError) {
+        addon.leaveReset(id);
+        throw error;
+      }
+      this.#resetting = false;
       this.#suspect('it does not come back from its reset');
       throw new HardwareError(this.#lost === undefined ? 'unsupported' : 'lost', `the reset failed: ${codeOf(error)}`);
     }
@@ -257,9 +266,9 @@ export class LinuxBacking implements Backing {
     }
   }
 
-  /** Something looks as if the device were gone: its vendor tells. */
+  /** Something looks as if the device were gone: its vendor tells, and after a reset it is asked in any case. */
   #suspect(reason: string): void {
-    if (this.#lost === undefined && this.#registers.read(Header.vendorId, 2) === NO_DEVICE) this.#lose(reason);
+    if (this.#lost === undefined && !this.#resetting && this.#registers.read(Header.vendorId, 2) === NO_DEVICE) this.#lose(reason);
   }
 
   /**
@@ -268,13 +277,13 @@ export class LinuxBacking implements Backing {
   #lose(reason: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = reason;
-    const stopped = stopDevice(this.#handle);
+    const stopped = this.#resetting ? 'running' : stopDevice(this.#handle);
     const quiet = stopped === 'quiet';
     if (!quiet) this.#memory.orphan();
     if (!quiet && !this.#disposed) this.#lost = `${reason}; its DMA cannot be stopped, so its memory stays taken until this process ends`;
     this.interrupts.forget();
     for (const bar of this.#bars) attempt(() => bar.abandon());
-    if (this.#enabled) attempt(() => this.#writeEnable('0'));
+    if (this.#enabled && !this.#resetting) attempt(() => this.#writeEnable('0'));
     this.#enabled = false;
     if (this.#request >= 0) attempt(() => shm().close(this.#request));
     // A waiting thread is not to be kept awake, and the kernel waits until a device that it takes away is closed.

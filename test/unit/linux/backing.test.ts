@@ -71,7 +71,7 @@ function finish<T>(task: Task<T>): T {
 
 test('a function that is lost while it is reset: its descriptors are not used any more, whoever has their numbers', () => {
   const { handle } = make();
-  const backing = new LinuxBacking(handle);
+  const backing = new LinuxBacking({ ...handle, device: handle.config.fd }); // VFIO's is closed in any case
   finish(backing.claim());
   const ended = vi.spyOn(deviceAddon(), 'resetEnded').mockReturnValue(false);
   const reset = backing.reset();
@@ -155,4 +155,29 @@ test('a posted write to registers that are gone is enough for the loss to be not
   expect(backing.lost).toMatch(/registers/);
   expect(command()).toBe(Command.intxDisable);
   backing.dispose();
+});
+
+test('while it is reset nobody reaches for the configuration space: who asks waits, and what is given up then may still be running', () => {
+  const { handle, command } = make();
+  const backing = new LinuxBacking(handle);
+  finish(backing.claim());
+  const ended = vi.spyOn(deviceAddon(), 'resetEnded').mockReturnValue(false);
+  const reset = backing.reset();
+  reset.next();
+  const asked = backing.config.read16(Header.vendorId);
+  for (let turn = 0; turn < 3; turn++) expect(asked.next()).toEqual({ done: false, value: 1 });
+  ended.mockReturnValue(true);
+  finish(reset);
+  expect(asked.next()).toEqual({ done: true, value: VENDOR });
+
+  ended.mockReturnValue(false);
+  const again = backing.reset();
+  again.next();
+  const before = command();
+  backing.dispose();
+  expect(command()).toBe(before);
+  expect(() => finish(again)).toThrow(expect.objectContaining({ code: 'lost' }));
+  expect(fstatSync(handle.config.fd).isFile()).toBe(true); // its lock keeps others away, and its place with the second process stops it at the end
+  deviceAddon().leaveAtEnd(handle.config.fd);
+  closeSync(handle.config.fd);
 });

@@ -186,6 +186,7 @@ const calls: Record<keyof DeviceAddon, readonly unknown[]> = {
   vfioMapDma: [0, new ArrayBuffer(4096), 0],
   vfioUnmapDma: [0, 0, 4096],
   beginReset: [0, true],
+  leaveReset: [123_456],
   resetEnded: [1],
   watchEnd: [],
   stopAtEnd: [0, 0],
@@ -234,6 +235,12 @@ test('a reset is waited for without waiting, and tells what it failed with', asy
   };
   const id = await reset(false);
   expect(() => device.resetEnded(id)).toThrow(RangeError);
+  for (let count = 0; count < 300; count++) {
+    const left = device.beginReset(fd, false);
+    device.leaveReset(left);
+    if (count % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 20)); // at most 256 are under way
+    if (count % 100 === 0) expect(() => device.resetEnded(left)).toThrow(RangeError);
+  }
   const view = new Uint8Array(shm().map(fd, 0, 4096, false));
   expect(view[0]).toBe('1'.charCodeAt(0));
   shm().unmap(view.buffer);
