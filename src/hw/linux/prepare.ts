@@ -3,6 +3,7 @@
  */
 import { deviceAddon } from '../../native/device.js';
 import type { PreparedBacking } from '../backing.js';
+import { BAR_COUNT } from '../pci/index.js';
 import { HardwareError } from '../task.js';
 import { parseAddress } from './address.js';
 import { Descriptors } from './descriptors.js';
@@ -71,9 +72,9 @@ function checkUntranslated(machine: Machine, { address, iommuGroup: group }: Pci
 /** Flag of a resource that has no place on the bus (include/linux/ioport.h). */
 const UNSET = 0x2000_0000n;
 
-/** All BARs or none (R17). @throws HardwareError `exhausted` where the machine has given one no addresses. */
+/** All BARs or none (R17); the expansion ROM and the BARs of virtual functions, whose lines follow, are not needed. @throws HardwareError `exhausted` where the machine has given one no addresses. */
 export function checkAssigned(resources: string): void {
-  for (const [index, line] of resources.split('\n').entries()) {
+  for (const [index, line] of resources.split('\n').slice(0, BAR_COUNT).entries()) {
     const [start, end, flags] = line.split(' ').map((word) => BigInt(word === '' ? 0 : word));
     const missing = flags !== undefined && ((flags & UNSET) !== 0n || (start === 0n && end !== 0n));
     if (missing) throw new HardwareError('exhausted', `the machine has no addresses for resource ${index} of the function`);

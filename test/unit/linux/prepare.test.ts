@@ -18,7 +18,11 @@ test('a BAR that the machine gave no addresses keeps the others from being used 
   expect(() => checkAssigned('')).not.toThrow();
   const flagged = '0x0000000000001000 0x0000000000001fff 0x0000000020040200\n';
   const zero = '0x0000000000000000 0x0000000000000fff 0x0000000000040200\n';
-  for (const wrong of [flagged, zero]) expect(() => checkAssigned(PLACED + wrong)).toThrow(expect.objectContaining({ code: 'exhausted' }));
+  for (const wrong of [flagged, zero]) {
+    expect(() => checkAssigned(PLACED + wrong)).toThrow(expect.objectContaining({ code: 'exhausted' }));
+    expect(() => checkAssigned(PLACED + NONE.repeat(4) + wrong)).toThrow(expect.objectContaining({ code: 'exhausted' }));
+    expect(() => checkAssigned(PLACED + NONE.repeat(5) + wrong)).not.toThrow(); // the expansion ROM
+  }
 });
 
 test('a function that is not there is said to be absent, with what lists those that are', async () => {

@@ -354,6 +354,8 @@ describe('what a process may not pin, or not see', () => {
     expect(pinError(error(tooMuch), 1_048_576)).toMatchObject({ code: 'exhausted', message: expect.stringMatching(/LimitMEMLOCK/) });
     expect(pinError(error(hidden), 4096)).toMatchObject({ code: 'unsupported', message: expect.stringMatching(/CAP_SYS_ADMIN/) });
     for (const code of ['ENOSYS', 'EPERM']) expect(pinError(error({ code, syscall: 'io_uring_setup' }), 1)).toMatchObject({ code: 'unpinned' });
+    for (const code of ['EMFILE', 'ENFILE']) expect(pinError(error({ code, syscall: 'io_uring_setup' }), 1)).toMatchObject({ code: 'exhausted' });
+    expect(pinError(error({ code: 'ENOSPC', syscall: 'VFIO_IOMMU_MAP_DMA' }), 1)).toMatchObject({ code: 'exhausted' });
     const other = new RangeError('other');
     expect(pinError(other, 1)).toBe(other);
   });
