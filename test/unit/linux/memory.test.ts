@@ -150,6 +150,19 @@ describe.skipIf(why !== '')(name, () => {
     expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('/memfd:huge');
   });
 
+  test.skipIf(hugePages === 0)(
+    `huge pages that are taken back read as zeroes where they are guarded${hugePages === 0 ? ' (skipped: none are reserved)' : ''}`,
+    () => {
+      fd = shm().hugeCreate('huge', 16 * PAGE);
+      const view = shm().map(fd, 0, 16 * PAGE, false);
+      shm().guard(view);
+      ftruncateSync(fd, 0);
+      expect(new Uint8Array(view).every((byte) => byte === 0)).toBe(true);
+      shm().unmap(view);
+      expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('/memfd:huge');
+    },
+  );
+
   test('a file of huge pages that are not there is refused, with what reserves some', () => {
     fd = createMemoryFile('plain', PAGE);
     expect(() => createMemoryFile('huge', (hugePages + 1) * 2 * 1_048_576, true)).toThrow(
