@@ -94,9 +94,9 @@ export interface Backing {
    */
   readonly descriptors: readonly number[];
   /**
-   * Which memory files have to be of huge pages (see `createMemoryFile`): those of a `contiguous` memory of more than 4096 bytes, or all. Left out where any file will do.
+   * Which memory files have to be of huge pages (see `createMemoryFile`): those of a `contiguous` memory of more than 4096 bytes. Left out where any file will do.
    */
-  readonly hugePages?: 'contiguous' | 'always' | undefined;
+  readonly hugePages?: 'contiguous' | undefined;
   /** Memories that can be attached at a time; left out where nothing but their bytes counts. */
   readonly memorySlots?: number;
 

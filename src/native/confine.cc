@@ -228,10 +228,13 @@ std::vector<sock_filter> Filter(const Needs& needs) {
     // Its flags are in memory, where no filter sees them: the C library then uses clone.
     deny(SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
 #endif
-    // Threads, and no processes.
+    // Threads, and no processes but the one that stops functions at the end of this one (device/guardian.cc).
+    const std::vector<sock_filter> guardian = {BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CLONE_FILES, 0, 1), Answer(SECCOMP_RET_ALLOW)};
+    const size_t more = needs.functions ? guardian.size() : 0;
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, static_cast<uint8_t>(4 + more)));
+    filter.push_back(Load(ArgumentAt(0)));
+    filter.insert(filter.end(), guardian.begin(), guardian.begin() + static_cast<std::ptrdiff_t>(more));
     filter.insert(filter.end(), {
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
-        Load(ArgumentAt(0)),
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 0, 1),
         Answer(SECCOMP_RET_ALLOW),
         Answer(kDenied),

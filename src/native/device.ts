@@ -7,14 +7,15 @@ import { createRequire } from 'node:module';
 
 export interface DeviceAddon {
   /**
-   * Maps `bytes` of registers at `offset` (a multiple of 4096) of the file, and returns the number by which they are reached. `hidden`: start and end of at
-   * most two parts that no access reaches. At most 256 mappings. An access outside, misaligned or in a hidden part throws a RangeError.
+   * Maps `bytes` of registers at `offset` (a multiple of 16) of the file, and returns the number by which they are reached. `hidden`: start and end of at
+   * most two parts that no access reaches. At most 256 mappings, which end with their thread. An access outside, misaligned or in a hidden part throws a
+   * RangeError.
    */
   mapRegisters(fd: number, offset: number, bytes: number, hidden: readonly number[]): number;
   unmapRegisters(id: number): void;
   /** Unmaps them as well, but the number stays: what is read there is all ones from now on, and what is written vanishes. */
   abandonRegisters(id: number): void;
-  /** Whether the kernel took the mapping away under an access, which then read all ones: the device is gone. */
+  /** Whether the kernel took the mapping away under an access: the device is gone. That access and all that follow read all ones, or vanish. */
   registersFaulted(id: number): boolean;
   read8(id: number, offset: number): number;
   read16(id: number, offset: number): number;
@@ -34,7 +35,7 @@ export interface DeviceAddon {
   pinPages(fd: number, bytes: number, pagemap: number, low: Uint32Array, high: Uint32Array): number;
   /** Lets go of the pages and closes the descriptor. */
   unpinPages(ring: number): void;
-  /** Physical addresses of a mapping as it is now. Nothing keeps them from changing, but for huge pages that nobody else maps. Fails likewise. */
+  /** Physical addresses of a mapping as it is now, to compare with those of its pins. Nothing else keeps them from changing. Fails likewise. */
   locatePages(buffer: ArrayBuffer, pagemap: number, low: Uint32Array, high: Uint32Array): void;
 
   /** Puts a group into a container, with an IOMMU of `type`. EBUSY: another device of the group has another driver. */
@@ -57,7 +58,11 @@ export interface DeviceAddon {
   beginReset(fd: number, vfio: boolean): number;
   /** Whether it has ended; throws what it failed with. Once it has said so, the number is used up. */
   resetEnded(id: number): boolean;
+  /** Nobody asks any more: the number is used up, and the reset goes on. */
+  leaveReset(id: number): void;
 
+  /** Starts what `stopAtEnd` needs, while this process may still start others. */
+  watchEnd(): void;
   /**
    * However this process ends, the function whose configuration space begins at `offset` of the file is stopped (no decode, no bus mastering) before its memory
    * and its pins go: a second process, which shares both, waits for that. At most 256 functions.

@@ -11,34 +11,36 @@
 namespace shm {
 namespace {
 
-constexpr uintptr_t kPageBytes = 4096;
 constexpr size_t kMostGuarded = 4096;
 
 // Read by the signal handler, which may not lock: `bytes` is stored last, and 0 while the slot is free.
 struct Range {
   std::atomic<uintptr_t> start{0};
   std::atomic<size_t> bytes{0};
+  std::atomic<uintptr_t> page{0};  // bytes of a page, which is replaced as a whole: the kernel does not divide a huge one
 };
 Range ranges[kMostGuarded];
 std::mutex writers;
 struct sigaction previous;
 
-bool IsGuarded(uintptr_t address) {
+// Bytes of the page at a guarded address; 0 for any other.
+uintptr_t GuardedPage(uintptr_t address) {
   for (const Range& range : ranges) {
     const size_t bytes = range.bytes.load(std::memory_order_acquire);
     const uintptr_t start = range.start.load(std::memory_order_relaxed);
-    if (bytes != 0 && address >= start && address - start < bytes) return true;
+    if (bytes != 0 && address >= start && address - start < bytes) return range.page.load(std::memory_order_relaxed);
   }
-  return false;
+  return 0;
 }
 
 void OnBusError(int signal, siginfo_t* info, void* context) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
   const int error = errno;
-  if (info->si_code == BUS_ADRERR && IsGuarded(address)) {
-    void* const page = reinterpret_cast<void*>(address & ~(kPageBytes - 1));
+  const uintptr_t bytes = info->si_code == BUS_ADRERR ? GuardedPage(address) : 0;
+  if (bytes != 0) {
+    void* const page = reinterpret_cast<void*>(address & ~(bytes - 1));
     // A plain system call: allowed here, whatever the thread was doing.
-    const bool replaced = mmap(page, kPageBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+    const bool replaced = mmap(page, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
     errno = error;
     if (replaced) return;
   }
@@ -76,6 +78,7 @@ Napi::Value Guard(const Napi::CallbackInfo& info) {
   for (Range& range : ranges) {
     if (range.bytes.load(std::memory_order_relaxed) != 0) continue;
     range.start.store(reinterpret_cast<uintptr_t>(address), std::memory_order_relaxed);
+    range.page.store(PageOf(address), std::memory_order_relaxed);
     range.bytes.store(bytes, std::memory_order_release);
     return env.Undefined();
   }

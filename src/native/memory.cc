@@ -27,10 +27,10 @@ constexpr long kHugeFileSystem = 0x958458f6;  // HUGETLBFS_MAGIC
 class MappingTable {
  public:
   // The mapping's number; never 0.
-  uintptr_t Add(void* address, size_t bytes) {
+  uintptr_t Add(void* address, size_t bytes, size_t page) {
     const std::lock_guard<std::mutex> guard(mutex_);
     const uintptr_t number = next_++;
-    entries_[address] = {bytes, number};
+    entries_[address] = {(bytes + page - 1) / page * page, page, number};
     return number;
   }
 
@@ -49,9 +49,17 @@ class MappingTable {
     return entries_.count(address) != 0;
   }
 
+  // Bytes of one of its pages.
+  size_t PageOf(void* address) {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    const auto entry = entries_.find(address);
+    return entry == entries_.end() ? kPageBytes : entry->second.page;
+  }
+
  private:
   struct Entry {
     size_t bytes;
+    size_t page;
     uintptr_t number;
   };
   std::mutex mutex_;
@@ -91,7 +99,13 @@ Napi::Value HugeCreate(const Napi::CallbackInfo& info) {
   const int fd = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | kHugeFlag);
   if (fd < 0) Fail(info.Env(), "memfd_create");
   // Pages are taken now: a mapping without them would end the process at the first touch.
-  if (ftruncate(fd, whole) != 0 || fallocate(fd, 0, 0, whole) != 0) {
+  int failed = ftruncate(fd, whole);
+  if (failed == 0) {
+    do {
+      failed = fallocate(fd, 0, 0, whole);
+    } while (failed != 0 && errno == EINTR);
+  }
+  if (failed != 0) {
     const int error = errno;
     close(fd);
     Fail(info.Env(), "fallocate", error);
@@ -121,12 +135,10 @@ void CheckInsideFile(Napi::Env env, int fd, int64_t offset, int64_t bytes) {
   if (!inside) throw Napi::RangeError::New(env, "offset and bytes must lie inside the file");
 }
 
-// What mmap maps and munmap must be told: whole pages, and of a file of huge pages whole huge ones.
-size_t MappedBytes(int fd, size_t bytes) {
+// Bytes of a page of the file: what mmap maps, and munmap must be told, is whole pages, and of a file of huge pages whole huge ones.
+size_t PageBytes(int fd) {
   struct statfs system;
-  if (fstatfs(fd, &system) != 0 || system.f_type != kHugeFileSystem) return bytes;
-  const size_t page = static_cast<size_t>(system.f_bsize);
-  return (bytes + page - 1) / page * page;
+  return fstatfs(fd, &system) == 0 && system.f_type == kHugeFileSystem ? static_cast<size_t>(system.f_bsize) : static_cast<size_t>(kPageBytes);
 }
 
 Napi::Value Map(const Napi::CallbackInfo& info) {
@@ -141,7 +153,7 @@ Napi::Value Map(const Napi::CallbackInfo& info) {
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   void* const address = mmap(nullptr, static_cast<size_t>(bytes), protection, MAP_SHARED, fd, offset);
   if (address == MAP_FAILED) Fail(env, "mmap");
-  const uintptr_t number = Mappings().Add(address, MappedBytes(fd, static_cast<size_t>(bytes)));
+  const uintptr_t number = Mappings().Add(address, static_cast<size_t>(bytes), PageBytes(fd));
   napi_value buffer;
   const napi_status status =
       napi_create_external_arraybuffer(env, address, static_cast<size_t>(bytes), FinalizeMapping, reinterpret_cast<void*>(number), &buffer);
@@ -178,6 +190,8 @@ size_t MappingOf(const Napi::CallbackInfo& info, size_t index, void** address) {
   if (length == 0 || !Mappings().Has(*address)) throw Napi::TypeError::New(env, "buffer must be a mapping that is still there");
   return length;
 }
+
+size_t PageOf(void* address) { return Mappings().PageOf(address); }
 
 void RegisterMemory(Napi::Object exports) {
   Export<MemfdCreate>(exports, "memfdCreate");

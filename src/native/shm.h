@@ -31,6 +31,8 @@ Bytes IntArray(const Napi::CallbackInfo& info, size_t index, const char* name); 
 
 // The bytes of an ArrayBuffer that `map` made and that is still mapped, and where they are.
 size_t MappingOf(const Napi::CallbackInfo& info, size_t index, void** address);
+// Bytes of a page of the mapping at `address`.
+size_t PageOf(void* address);
 // The mapping at `address` is about to end: a fault there is an error again.
 void Unguard(void* address);
 

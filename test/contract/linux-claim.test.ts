@@ -10,6 +10,8 @@ import { bindFor, bindTo, hasPci, pciAddress, pciHasIommu, pciName } from '../su
 import { finish } from '../support/raw-nvme.js';
 
 const PATHS: readonly PciPath[] = pciHasIommu ? ['vfio'] : ['sysfs', 'uio', 'vfio'];
+/** What its command register holds. */
+const command = (): number => readFileSync(`/sys/bus/pci/devices/${pciAddress}/config`).readUInt16LE(Header.command);
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
 describe.skipIf(!hasPci)(`claims of ${pciName}`, { timeout: 60_000 }, () => {
@@ -58,10 +60,13 @@ describe.skipIf(!hasPci)(`claims of ${pciName}`, { timeout: 60_000 }, () => {
     const prepared = await prepare({ address: pciAddress, path: 'sysfs' });
     const backing = openPci(prepared.handle);
     bindTo('nvme');
+    const before = command();
+    expect(before & Command.busMaster).not.toBe(0);
     await expect(finish(backing, backing.claim())).rejects.toMatchObject({ code: 'busy', message: expect.stringContaining('nvme') });
     expect(backing.bars).toEqual([]);
     backing.dispose();
     await prepared.dispose();
+    expect(command()).toBe(before);
     bindFor('sysfs');
   });
 
@@ -82,8 +87,7 @@ describe.skipIf(!hasPci)(`claims of ${pciName}`, { timeout: 60_000 }, () => {
       console.log('claimed');
       setInterval(() => {}, 1000);`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const busMaster = (): boolean =>
-      (readFileSync(`/sys/bus/pci/devices/${pciAddress}/config`).readUInt16LE(Header.command) & Command.busMaster) !== 0;
+    const busMaster = (): boolean => (command() & Command.busMaster) !== 0;
     await once(child.stdout, 'data');
     expect(busMaster()).toBe(true);
     child.kill('SIGKILL');

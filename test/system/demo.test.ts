@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CATALOGUE } from '../../src/cli/demo/catalogue.js';
 import type { MediatedWorld } from '../../src/cli/demo/mediated/world.js';
+import { fullOnly } from '../support/tier.js';
 import { type Attack, harmless, notApplicable, refused } from '../../src/cli/demo/types.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/program/ringwarden.js', import.meta.url));
@@ -99,7 +100,8 @@ describe('ringwarden demo', () => {
 
   const qemu = findProgram('qemu-system-x86_64');
   const title = "shows the same with QEMU's device models";
-  test.skipIf(qemu === undefined)(qemu === undefined ? `${title} (needs the package qemu-system-x86)` : title, async () => {
+  const why = qemu === undefined ? ' (needs the package qemu-system-x86)' : fullOnly;
+  test.skipIf(why !== '')(`${title}${why}`, async () => {
     const file = join(temporary, 'report.json');
     const { status, stdout } = await demo(['--backing', 'qemu', '--json', file, '--seconds', '1']);
     expect(stdout).toContain('Nothing got through.');

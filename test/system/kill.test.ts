@@ -1,6 +1,6 @@
 /**
  * Clients that are killed in the middle of their work, while another one works on the same controller: nothing of theirs is left in the server, and
- * the other notices nothing. 20 of them, and fewer for other kinds of queues and controllers; 200 of the first kind with RINGWARDEN_FULL=1.
+ * the other notices nothing. 8 of them, and fewer for other kinds of queues and controllers; 200 of the first kind with RINGWARDEN_FULL=1.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -50,9 +50,9 @@ async function killVictims(space: Workspace, server: Server, queues: 'own' | 'sh
 }
 
 const kinds = [
-  { name: 'the embedded controller', queues: 'shared', backing: {}, kills: FULL ? 200 : 20 },
-  { name: 'the embedded controller', queues: 'own', backing: {}, kills: FULL ? 40 : 8 },
-  { name: 'the embedded controller on a thread of its own', queues: 'own', backing: { mode: 'thread' }, kills: FULL ? 40 : 8 },
+  { name: 'the embedded controller', queues: 'shared', backing: {}, kills: FULL ? 200 : 8 },
+  { name: 'the embedded controller', queues: 'own', backing: {}, kills: FULL ? 40 : 4 },
+  { name: 'the embedded controller on a thread of its own', queues: 'own', backing: { mode: 'thread' }, kills: FULL ? 40 : 4 },
 ] as const;
 
 describe('clients killed in mid-I/O', { timeout: TIMEOUT_MS }, () => {

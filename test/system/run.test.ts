@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { MAIN, ROOT, eventually, workspace, type Process, type Result, type Workspace } from '../support/processes.js';
 import { Server, WINDOW_BYTES, configuration, device, tenant } from '../support/server.js';
+import { FULL, fullOnly } from '../support/tier.js';
 import { asUser, canChangeUser, whyNotUser } from '../support/users.js';
 
 const ALICE = 4242;
@@ -372,7 +373,7 @@ describe.skipIf(!canChangeUser)(`users${whyNotUser}`, () => {
     await server.stop();
   });
 
-  it('the user need not be able to read the launcher', async () => {
+  it.skipIf(!FULL)(`the user need not be able to read the launcher${fullOnly}`, async () => {
     const space = place();
     const server = await start(space);
     install(space, 'private');
@@ -388,7 +389,7 @@ describe.skipIf(!canChangeUser)(`users${whyNotUser}`, () => {
     await server.stop();
   });
 
-  it('root names another one, or none decides for it', async () => {
+  it.skipIf(!FULL)(`root names another one, or none decides for it${fullOnly}`, async () => {
     const space = place();
     const tenants = [tenant('alice', 0, { uid: undefined, uids: [ALICE, ALICE + 2] }), tenant('bob', WINDOW_BYTES, { uid: 0 })];
     const server = await start(space, { tenants, isolation: 'none' });
@@ -407,7 +408,7 @@ describe.skipIf(!canChangeUser)(`users${whyNotUser}`, () => {
     await server.stop();
   });
 
-  it('an ordinary user starts programs for himself, as the tenant that he is', async () => {
+  it.skipIf(!FULL)(`an ordinary user starts programs for himself, as the tenant that he is${fullOnly}`, async () => {
     const space = place();
     const server = await start(space);
     const own = asAlice(space, [], 'id', '-u');

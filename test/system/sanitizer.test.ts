@@ -7,8 +7,8 @@ import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ROOT, workspace, type Workspace } from '../support/processes.js';
+import { fullOnly } from '../support/tier.js';
 
-const FULL = process.env['RINGWARDEN_FULL'] === '1';
 const TIMEOUT_MS = 600_000;
 const ADDONS = ['shm.node', 'device.node'];
 const TESTS = ['test/unit/native', 'test/unit/engine/shared-rings.test.ts', 'test/unit/engine/vector-descriptor.test.ts'];
@@ -18,7 +18,7 @@ const NOT_HERE = 'test/unit/native/process.test.ts';
 /** The library that has to be in the process before Node; a name without a path when the compiler has none. */
 const libasan = spawnSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).stdout?.trim() ?? '';
 const hasSanitizer = isAbsolute(libasan);
-const why = !FULL ? ' (skipped: part of npm run test:full)' : hasSanitizer ? '' : ' (skipped: g++ has no libasan)';
+const why = fullOnly || (hasSanitizer ? '' : ' (skipped: g++ has no libasan)');
 
 /** A folder in which the addons are those with the sanitizers, and everything else is what it is here. */
 function copy(space: Workspace): void {

@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { MAIN, ROOT, type Process, type Result, type SpawnOptions, type Workspace, workspace } from '../support/processes.js';
 import { hasQemu, qemuName } from '../support/qemu.js';
+import { FULL, fullOnly } from '../support/tier.js';
 import { MIB, childrenOf, sdk } from '../support/server.js';
 import { Workload } from '../support/workload.js';
 
@@ -176,5 +177,5 @@ describe('60 seconds', { timeout: TIMEOUT_MS }, () => {
 
   it(`copies a real file on the embedded controller${byTools}`, () => startAndCopy(start));
 
-  it.skipIf(!hasQemu)(`copies a real file on the controller of ${qemuName}${byTools}`, () => startAndCopy(startOnQemu));
+  it.skipIf(!hasQemu || !FULL)(`copies a real file on the controller of ${qemuName}${byTools}${fullOnly}`, () => startAndCopy(startOnQemu));
 });

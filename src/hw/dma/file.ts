@@ -9,7 +9,7 @@ export const wholePages = (bytes: number): number => Math.ceil(bytes / PAGE_BYTE
 
 /** The files that a backing takes for a memory of `bytes`: whether they have to be of huge pages. */
 export function needsHugePages({ hugePages }: Pick<Backing, 'hugePages'>, bytes: number, contiguous: boolean): boolean {
-  return hugePages === 'always' || (hugePages === 'contiguous' && contiguous && bytes > PAGE_BYTES);
+  return hugePages === 'contiguous' && contiguous && bytes > PAGE_BYTES;
 }
 
 /** A zeroed file of at least `bytes`, without seals. @throws HardwareError `exhausted` when there are no huge pages for it. */

@@ -8,10 +8,8 @@ import { HardwareError, sleep, systemClock, type Clock, type Task } from '../tas
 import { openBar, type BarWatch, type OpenBar } from './bars.js';
 import { FileConfigSpace } from './config-space.js';
 import { attempt, codeOf } from './errors.js';
-import { closeHandle, stopDevice, type PciHandle } from './handle.js';
+import { closeHandle, markClaimed, isClaimed, markReleased, otherDriver, stopDevice, type PciHandle } from './handle.js';
 import { interruptsOf, type LinuxInterrupts } from './interrupts.js';
-import { PCI_DEVICES } from './functions.js';
-import { Machine } from './machine.js';
 import { LinuxMemory } from './memory.js';
 import { RegisterFile } from './register-file.js';
 import { VfioIrq } from './vfio-structures.js';
@@ -32,7 +30,7 @@ export class LinuxBacking implements Backing {
   readonly config: FileConfigSpace;
   readonly interrupts: LinuxInterrupts;
   readonly descriptors: readonly number[];
-  readonly hugePages: 'contiguous' | 'always' | undefined;
+  readonly hugePages: 'contiguous' | undefined;
   readonly #handle: PciHandle;
   readonly #clock: Clock;
   readonly #registers: RegisterFile;
@@ -46,6 +44,8 @@ export class LinuxBacking implements Backing {
   readonly #watch: BarWatch = { suspect: (reason) => this.#suspect(reason), gone: (reason) => this.#lose(reason) };
   #bars: readonly OpenBar[] = [];
   #enabled = false;
+  /** The kernel lets whoever reaches for the configuration space wait until the reset is over: nobody does. */
+  #resetting = false;
   #lost: string | undefined;
   #disposed = false;
 
@@ -56,13 +56,13 @@ export class LinuxBacking implements Backing {
     this.description = handle.description;
     const { fd, offset, bytes } = handle.config;
     this.#registers = new RegisterFile(fd, offset, bytes, this.#watch.gone);
-    this.config = new FileConfigSpace(this.#registers);
+    this.config = new FileConfigSpace(this.#registers, () => this.#resetting && this.#lost === undefined);
     this.#memory = new LinuxMemory(handle.memory);
     this.hugePages = this.#memory.hugePages;
     this.#epoll = native.epollCreate();
     this.descriptors = [this.#epoll];
     this.interrupts = interruptsOf(handle.interrupts, {
-      claimed: () => this.#bars.length > 0,
+      claimed: () => this.#lost === undefined && !this.#resetting && this.#bars.length > 0,
       watch: (eventfd, vector) => native.epollControl(this.#epoll, 'add', eventfd, Epoll.in, FIRST_VECTOR + vector),
       unwatch: (eventfd) => native.epollControl(this.#epoll, 'delete', eventfd, 0, 0),
       setLine: (on) => this.#setLine(on),
@@ -89,9 +89,12 @@ export class LinuxBacking implements Backing {
     if (this.#bars.length > 0) throw new HardwareError('busy', 'the function is claimed already');
     if ((yield* this.config.read16(Header.vendorId)) === NO_DEVICE) throw new HardwareError('absent', 'no function answers');
     this.#checkPresent();
+    const driver = otherDriver(this.#handle);
+    if (driver !== undefined) throw new HardwareError('busy', `${this.#handle.address} is held by the driver ${driver}`);
     try {
       this.#enable();
-      yield* this.#resetAlone();
+      markClaimed(this.#handle);
+      yield* this.reset(); // nothing of an earlier holder leaks in (R21), and nothing of what it was told to do goes on
       yield* this.config.write16(Header.command, Command.io | Command.memory | Command.intxDisable);
       const msix = yield* readMsix(
         this.config,
@@ -114,10 +117,11 @@ export class LinuxBacking implements Backing {
 
   *release(): Task<void> {
     this.interrupts.forget();
-    const wasClaimed = this.#bars.length > 0 || this.#enabled;
-    if (wasClaimed && this.#lost === undefined) yield* this.config.write16(Header.command, Command.intxDisable);
+    this.#stop();
     this.#closeBars();
-    if (wasClaimed && this.#lost === undefined) yield* this.#resetAtClose();
+    if (isClaimed(this.#handle) && this.#lost === undefined) yield* this.#resetAtClose();
+    this.#stop();
+    if (this.#lost === undefined) markReleased(this.#handle);
     if (this.#enabled) {
       this.#enabled = false;
       attempt(() => this.#writeEnable('0'));
@@ -135,25 +139,20 @@ export class LinuxBacking implements Backing {
 
   *reset(): Task<void> {
     const { reset } = this.#handle;
-    if (reset === undefined) throw new HardwareError('unsupported', 'the function has no reset that the kernel knows of');
     this.#checkPresent();
     this.interrupts.forget();
     const command = yield* this.config.read16(Header.command);
     yield* this.#awaitReset(deviceAddon().beginReset(reset.fd, reset.vfio));
+    this.#checkPresent();
     yield* this.config.write16(Header.command, command | Command.intxDisable);
     this.#suspect('it does not come back from its reset');
     this.#checkPresent();
   }
 
-  /** At open, so that nothing of an earlier holder leaks in, and at close, so that nothing leaks out (R21); where the function has a reset. */
-  *#resetAlone(): Task<void> {
-    if (this.#handle.reset !== undefined) yield* this.reset();
-  }
-
-  /** A function that does not take it is claimed by nobody before it does: it does no DMA any more. */
+  /** So that nothing leaks out (R21). A function that does not take it is claimed by nobody before it does: it does no DMA any more. */
   *#resetAtClose(): Task<void> {
     try {
-      yield* this.#resetAlone();
+      yield* this.reset();
     } catch (error) {
       if (!(error instanceof HardwareError)) throw error;
     }
@@ -162,13 +161,20 @@ export class LinuxBacking implements Backing {
   *#awaitReset(id: number): Task<void> {
     const addon = deviceAddon();
     const deadline = this.#clock() + RESET_MS;
+    this.#resetting = true;
     try {
       while (!addon.resetEnded(id)) {
-        if (this.#clock() >= deadline) throw new HardwareError('timeout', `the reset does not end within ${RESET_MS} ms`);
+        if (this.#clock() >= deadline) this.#lose(`its reset does not end within ${RESET_MS} ms`);
+        this.#checkPresent();
         yield* sleep(this.#clock, 1);
       }
+      this.#resetting = false;
     } catch (error) {
-      if (error instanceof HardwareError) throw error;
+      if (error instanceof HardwareError) {
+        addon.leaveReset(id);
+        throw error;
+      }
+      this.#resetting = false;
       this.#suspect('it does not come back from its reset');
       throw new HardwareError(this.#lost === undefined ? 'unsupported' : 'lost', `the reset failed: ${codeOf(error)}`);
     }
@@ -177,6 +183,7 @@ export class LinuxBacking implements Backing {
   poll(): number {
     if (this.#lost !== undefined) return 0;
     this.interrupts.rearm();
+    for (const bar of this.#bars) if (bar.faulted) this.#lose('the kernel has taken its registers away');
     let done = 0;
     const count = shm().epollWait(this.#epoll, this.#events, 0);
     for (let i = 0; i < count && this.#lost === undefined; i++) {
@@ -201,11 +208,14 @@ export class LinuxBacking implements Backing {
     if (this.#lost !== undefined) throw new HardwareError('lost', this.#lost);
   }
 
+  /** No bus mastering and no decode, and the function says so; else nobody knows what it does. */
+  #stop(): void {
+    if (this.#lost === undefined && stopDevice(this.#handle) !== 'quiet') this.#lose('it cannot be stopped');
+  }
+
   /** Where no driver has enabled the function, this does; the kernel refuses it while one has. */
   #enable(): void {
     if (this.#handle.enable === undefined) return;
-    const driver = new Machine().linkName(PCI_DEVICES, this.#handle.address, 'driver');
-    if (driver !== undefined) throw new HardwareError('busy', `${this.#handle.address} is held by the driver ${driver}`);
     this.#writeEnable('1');
     this.#enabled = true;
   }
@@ -256,9 +266,9 @@ export class LinuxBacking implements Backing {
     }
   }
 
-  /** Something looks as if the device were gone: its vendor tells. */
+  /** Something looks as if the device were gone: its vendor tells, and after a reset it is asked in any case. */
   #suspect(reason: string): void {
-    if (this.#lost === undefined && this.#registers.read(Header.vendorId, 2) === NO_DEVICE) this.#lose(reason);
+    if (this.#lost === undefined && !this.#resetting && this.#registers.read(Header.vendorId, 2) === NO_DEVICE) this.#lose(reason);
   }
 
   /**
@@ -267,17 +277,19 @@ export class LinuxBacking implements Backing {
   #lose(reason: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = reason;
-    const quiet = stopDevice(this.#handle);
+    const stopped = this.#resetting ? 'running' : stopDevice(this.#handle);
+    const quiet = stopped === 'quiet';
     if (!quiet) this.#memory.orphan();
     if (!quiet && !this.#disposed) this.#lost = `${reason}; its DMA cannot be stopped, so its memory stays taken until this process ends`;
     this.interrupts.forget();
     for (const bar of this.#bars) attempt(() => bar.abandon());
-    if (this.#enabled) attempt(() => this.#writeEnable('0'));
+    if (this.#enabled && !this.#resetting) attempt(() => this.#writeEnable('0'));
     this.#enabled = false;
     if (this.#request >= 0) attempt(() => shm().close(this.#request));
     // A waiting thread is not to be kept awake, and the kernel waits until a device that it takes away is closed.
     attempt(() => shm().epollControl(this.#epoll, 'delete', this.#handle.uevents, 0, 0));
     if (this.#handle.memory.kind === 'iommu') this.#memory.orphan(); // the kernel lets go of the pages with the container
-    closeHandle(this.#handle, !this.#disposed);
+    this.#registers.close();
+    closeHandle(this.#handle, stopped, !this.#disposed);
   }
 }

@@ -15,6 +15,8 @@ export interface BarPlace {
 }
 
 export interface OpenBar extends Bar {
+  /** The kernel took its registers away, for good. */
+  readonly faulted: boolean;
   /** All ones from now on; writes vanish. */
   abandon(): void;
   close(): void;
@@ -71,6 +73,10 @@ class MappedBar implements OpenBar {
     this.#addon.write64(this.#id, offset, value);
   }
 
+  get faulted(): boolean {
+    return this.#addon.registersFaulted(this.#id);
+  }
+
   abandon(): void {
     this.#addon.abandonRegisters(this.#id);
   }
@@ -88,9 +94,9 @@ class MappedBar implements OpenBar {
 /** I/O ports, and memory that the kernel lets nobody map. 64 bits are two accesses, the low half first. */
 class FileBar implements OpenBar {
   readonly info: BarInfo;
+  readonly faulted = false; // its file tells, access by access
   readonly #file: RegisterFile;
   readonly #hidden: readonly number[];
-  #abandoned = false;
 
   constructor(info: BarInfo, fd: number, offset: number, hidden: readonly number[], watch: BarWatch) {
     this.info = info;
@@ -128,21 +134,21 @@ class FileBar implements OpenBar {
   }
 
   abandon(): void {
-    this.#abandoned = true;
+    this.#file.close();
   }
 
   close(): void {
-    this.#abandoned = true;
+    this.#file.close();
   }
 
   #read(offset: number, width: 1 | 2 | 4): number {
     this.#checkHidden(offset, width);
-    return this.#abandoned ? 2 ** (8 * width) - 1 : this.#file.read(offset, width);
+    return this.#file.read(offset, width);
   }
 
   #write(offset: number, width: 1 | 2 | 4, value: number): void {
     this.#checkHidden(offset, width);
-    if (!this.#abandoned) this.#file.write(offset, width, value);
+    this.#file.write(offset, width, value);
   }
 
   #check64(offset: number): void {

@@ -24,10 +24,14 @@ export function pinError(error: unknown, bytes: number): unknown {
   switch (syscallOf(error)) {
     case 'io_uring_setup':
       if (code === 'ENOMEM') return lockedMemory(bytes);
-      return new HardwareError('unpinned', `pages cannot be pinned: this process has no io_uring (${code}); see "sysctl kernel.io_uring_disabled"`);
+      if (code === 'EMFILE' || code === 'ENFILE')
+        return new HardwareError('exhausted', `no more files may be open (${code}): raise the limit ("ulimit -n", LimitNOFILE= in systemd)`);
+      return new HardwareError('unpinned', `pages cannot be pinned: this process has no io_uring (${code})`);
     case 'io_uring_register':
     case 'VFIO_IOMMU_MAP_DMA':
       if (code === 'ENOMEM') return lockedMemory(bytes);
+      if (code === 'ENOSPC')
+        return new HardwareError('exhausted', 'the IOMMU takes no more mappings: raise "dma_entry_limit" of the module vfio_iommu_type1');
       return new HardwareError('unpinned', `pages cannot be pinned: ${code}`);
     case 'pagemap':
       if (code === 'EPERM') return new HardwareError('unsupported', 'the kernel hides physical addresses from this process: it needs CAP_SYS_ADMIN');

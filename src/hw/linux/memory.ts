@@ -12,8 +12,6 @@ import { BusAddresses } from './bus-addresses.js';
 import { attempt, pinError } from './errors.js';
 import type { MemorySource } from './handle.js';
 
-const HUGE_BYTES = 2 * 1_048_576;
-
 /** What holds the pages of one memory. */
 interface Hold {
   readonly low: Uint32Array;
@@ -23,18 +21,18 @@ interface Hold {
 }
 
 interface World {
-  readonly hugePages: 'contiguous' | 'always' | undefined;
+  readonly hugePages: 'contiguous' | undefined;
   hold(fd: number, buffer: ArrayBuffer): Hold;
 }
 
 export class LinuxMemory {
-  readonly hugePages: 'contiguous' | 'always' | undefined;
+  readonly hugePages: 'contiguous' | undefined;
   readonly #world: World;
   readonly #holds = new Map<DmaMemory, Hold>();
   #orphaned = false;
 
   constructor(source: MemorySource) {
-    this.#world = source.kind === 'iommu' ? iommuWorld(source.container, source.ranges) : physicalWorld(source.pagemap, source.pins);
+    this.#world = source.kind === 'iommu' ? iommuWorld(source.container, source.ranges) : physicalWorld(source.pagemap);
     this.hugePages = this.#world.hugePages;
   }
 
@@ -81,29 +79,14 @@ export class LinuxMemory {
 /** What the operator does when there are no huge pages. */
 const HUGE_PAGES_ADVICE = 'reserve huge pages ("echo 16 > /proc/sys/vm/nr_hugepages")';
 
-function physicalWorld(pagemap: number, pins: boolean): World {
+function physicalWorld(pagemap: number): World {
   const addon = deviceAddon();
-  const arrays = (bytes: number): [Uint32Array, Uint32Array] => [new Uint32Array(bytes / PAGE_BYTES), new Uint32Array(bytes / PAGE_BYTES)];
-  if (pins) {
-    return {
-      hugePages: 'contiguous',
-      hold(fd, { byteLength }) {
-        const [low, high] = arrays(byteLength);
-        const ring = addon.pinPages(fd, byteLength, pagemap, low, high);
-        return { low, high, release: () => addon.unpinPages(ring) };
-      },
-    };
-  }
   return {
-    hugePages: 'always',
-    hold(fd, buffer) {
-      // Reserved huge pages are not moved, and nobody takes them out of a file that no client has.
-      if (fstatSync(fd).blksize !== HUGE_BYTES) throw new HardwareError('unpinned', 'pages cannot be pinned: this process has no io_uring');
-      const [low, high] = arrays(buffer.byteLength);
-      const bytes = new Uint8Array(buffer);
-      for (let at = 0; at < bytes.length; at += HUGE_BYTES) Atomics.add(bytes, at, 0);
-      addon.locatePages(buffer, pagemap, low, high);
-      return { low, high, release: () => {} };
+    hugePages: 'contiguous',
+    hold(fd, { byteLength }) {
+      const [low, high] = [new Uint32Array(byteLength / PAGE_BYTES), new Uint32Array(byteLength / PAGE_BYTES)];
+      const ring = addon.pinPages(fd, byteLength, pagemap, low, high);
+      return { low, high, release: () => addon.unpinPages(ring) };
     },
   };
 }

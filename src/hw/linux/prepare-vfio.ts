@@ -7,7 +7,7 @@ import type { BarPlace } from './bars.js';
 import type { Descriptors } from './descriptors.js';
 import { codeOf, syscallOf } from './errors.js';
 import type { InterruptSource } from './handle.js';
-import { physicalMemory, type OpenedFunction } from './prepare-files.js';
+import { cannotReset, physicalMemory, type OpenedFunction } from './prepare-files.js';
 import type { PciFunction } from './functions.js';
 import {
   STRUCTURE_BYTES,
@@ -45,13 +45,14 @@ export function openVfio({ address, bars: infos, iommuGroup: group }: PciFunctio
       return { info, fd: device, offset: region.offset, mappable: region.mappable };
     });
     const { flags } = parseDevice(structureOf((into) => addon.vfioDeviceInfo(device, into)).structure);
+    if ((flags & VfioDeviceFlag.reset) === 0) throw cannotReset(address);
     return {
       config: { fd: device, offset: config.offset, bytes: config.bytes },
       bars,
       interrupts: interruptsOf(device),
       memory: group.noIommu ? physicalMemory(descriptors) : { kind: 'iommu', container, ranges: rangesOf(container) },
       enable: undefined,
-      reset: (flags & VfioDeviceFlag.reset) === 0 ? undefined : { fd: device, vfio: true },
+      reset: { fd: device, vfio: true },
       device,
     };
   });

@@ -3,6 +3,7 @@
  */
 import { deviceAddon } from '../../native/device.js';
 import type { PreparedBacking } from '../backing.js';
+import { BAR_COUNT } from '../pci/index.js';
 import { HardwareError } from '../task.js';
 import { parseAddress } from './address.js';
 import { Descriptors } from './descriptors.js';
@@ -30,7 +31,7 @@ export async function prepare(options: PciOptions): Promise<PreparedBacking<PciH
   const descriptors = new Descriptors();
   try {
     const opened = path === 'vfio' ? openVfio(subject, descriptors) : openFiles(subject, path, descriptors);
-    deviceAddon().stopAtEnd(opened.config.fd, opened.config.offset);
+    deviceAddon().watchEnd();
     const handle: PciHandle = {
       ...opened,
       address: subject.address,
@@ -39,6 +40,7 @@ export async function prepare(options: PciOptions): Promise<PreparedBacking<PciH
       description: describe(machine, subject, path, opened),
       descriptors: descriptors.all,
       closed: new SharedArrayBuffer(4),
+      claimed: new SharedArrayBuffer(4),
     };
     return { handle, ended: new Promise(() => {}), dispose: async () => abandonHandle(handle) };
   } catch (error) {
@@ -70,9 +72,9 @@ function checkUntranslated(machine: Machine, { address, iommuGroup: group }: Pci
 /** Flag of a resource that has no place on the bus (include/linux/ioport.h). */
 const UNSET = 0x2000_0000n;
 
-/** All BARs or none (R17). @throws HardwareError `exhausted` where the machine has given one no addresses. */
+/** All BARs or none (R17); the expansion ROM and the BARs of virtual functions, whose lines follow, are not needed. @throws HardwareError `exhausted` where the machine has given one no addresses. */
 export function checkAssigned(resources: string): void {
-  for (const [index, line] of resources.split('\n').entries()) {
+  for (const [index, line] of resources.split('\n').slice(0, BAR_COUNT).entries()) {
     const [start, end, flags] = line.split(' ').map((word) => BigInt(word === '' ? 0 : word));
     const missing = flags !== undefined && ((flags & UNSET) !== 0n || (start === 0n && end !== 0n));
     if (missing) throw new HardwareError('exhausted', `the machine has no addresses for resource ${index} of the function`);
@@ -84,7 +86,7 @@ function describe(
   machine: Machine,
   { address, iommuGroup, resets }: PciFunction,
   path: PciPath,
-  { interrupts, memory, reset }: Pick<PciHandle, 'interrupts' | 'memory' | 'reset'>,
+  { interrupts, memory }: Pick<PciHandle, 'interrupts' | 'memory'>,
 ): string {
   const door = path === 'sysfs' ? 'sysfs alone' : DRIVER_OF[path];
   const kinds = ['INTx', 'MSI', 'MSI-X'];
@@ -92,9 +94,8 @@ function describe(
   return [
     `PCI function ${address} through ${door}`,
     memory.kind === 'iommu' ? `behind IOMMU group ${iommuGroup?.number}${remapping(machine)}` : 'no IOMMU keeps its DMA from any memory',
-    ...(memory.kind === 'physical' && !memory.pins ? ['pages cannot be pinned (DMA is copied)'] : []),
     fire,
-    reset === undefined ? 'no reset' : `reset by ${resets.join(', ') || 'what the kernel finds'}`,
+    `reset by ${resets.join(', ') || 'what the kernel finds'}`,
   ].join('; ');
 }
 

@@ -11,6 +11,7 @@ export class RegisterFile {
   readonly #start: number;
   readonly #gone: (reason: string) => void;
   readonly #word = Buffer.alloc(4);
+  #closed = false;
 
   /** `bytes` from `start` on of the file. `gone` is told when the kernel says that the device is not there any more. */
   constructor(fd: number, start: number, bytes: number, gone: (reason: string) => void) {
@@ -20,9 +21,15 @@ export class RegisterFile {
     this.#gone = gone;
   }
 
+  /** The descriptor is about to be closed, and its number may be another file's soon: from now on all ones are read, and writes vanish. */
+  close(): void {
+    this.#closed = true;
+  }
+
   /** All ones where the device does not answer, as a bus reads. */
   read(offset: number, width: AccessWidth): number {
     checkAccess(this.bytes, offset, width);
+    if (this.#closed) return 2 ** (8 * width) - 1;
     try {
       if (readSync(this.#fd, this.#word, 0, width, this.#start + offset) === width) return this.#word.readUIntLE(0, width);
       this.#gone('the kernel does not read its registers any more');
@@ -35,6 +42,7 @@ export class RegisterFile {
   write(offset: number, width: AccessWidth, value: number): void {
     checkAccess(this.bytes, offset, width);
     checkValue(value, width);
+    if (this.#closed) return;
     this.#word.writeUIntLE(value, 0, width);
     try {
       if (writeSync(this.#fd, this.#word, 0, width, this.#start + offset) === width) return;

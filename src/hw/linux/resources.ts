@@ -1,4 +1,5 @@
 /** The `resource` file of a PCI function: start, end and flags of each region, a line each (Documentation/PCI/sysfs-pci.rst). */
+import { PAGE_BYTES } from '../../protocol/index.js';
 import type { BarInfo } from '../backing.js';
 import { BAR_COUNT } from '../pci/index.js';
 
@@ -18,3 +19,12 @@ function barOf(line: string, index: number): BarInfo[] {
 
 /** BARs that the function has. Where they are on the bus is nobody's business here. */
 export const parseResources = (text: string): BarInfo[] => text.split('\n').slice(0, BAR_COUNT).flatMap(barOf);
+
+/**
+ * Where the BAR begins in its first page, bytes: a memory BAR that is smaller than a page may lie anywhere in one, and whoever maps its file of sysfs gets the whole
+ * page (drivers/pci/mmap.c).
+ */
+export function offsetInPage(text: string, index: number): number {
+  const [, start = '0'] = LINE.exec(text.split('\n')[index]?.trim() ?? '') ?? [];
+  return Number(BigInt(`0x${start}`) % BigInt(PAGE_BYTES));
+}

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,7 @@ constexpr size_t kPageBytes = 4096;
 constexpr size_t kMostBuffer = size_t{1} << 30;  // of one registered buffer (io_uring_register(2))
 constexpr size_t kMostBytes = size_t{1} << 42;   // 4 TiB: more than a buffer of JavaScript has
 constexpr size_t kEntries = 512;                 // of the page table, read at a time
+constexpr long kHugeFileSystem = 0x958458f6;     // HUGETLBFS_MAGIC
 constexpr uint64_t kPresent = uint64_t{1} << 63;
 constexpr uint64_t kFrame = (uint64_t{1} << 55) - 1;
 
@@ -84,12 +86,12 @@ bool Translate(int pagemap, const uint8_t* address, size_t pages, uint32_t* low,
   return true;
 }
 
-// Mappings of huge pages are whole huge pages.
+// Mappings of files of huge pages are whole huge pages. Other files may name a block as large, and have small pages.
 size_t MappedBytes(int fd, size_t bytes) {
-  struct stat status;
-  if (fstat(fd, &status) != 0 || status.st_blksize <= 0) return bytes;
-  const size_t block = static_cast<size_t>(status.st_blksize);
-  return (bytes + block - 1) / block * block;
+  struct statfs system;
+  if (fstatfs(fd, &system) != 0 || system.f_type != kHugeFileSystem) return bytes;
+  const size_t page = static_cast<size_t>(system.f_bsize);
+  return (bytes + page - 1) / page * page;
 }
 
 size_t WholePages(const Napi::CallbackInfo& info, size_t index) {

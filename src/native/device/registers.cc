@@ -1,7 +1,7 @@
 // Mapped device registers: accesses of exactly one width, inside the mapping, never in its hidden parts.
 //
 // A mapping of registers ends under its user when the device goes: the kernel takes it away, and an access is SIGBUS. A page of all ones takes its place then,
-// which is what a bus without a device reads, and the mapping remembers that it happened.
+// which is what a bus without a device reads, and the mapping remembers that it happened: no later access reaches it.
 #include "device.h"
 
 #include <signal.h>
@@ -21,6 +21,7 @@ constexpr uintptr_t kPageBytes = 4096;
 constexpr int kSlotBits = 8;
 constexpr int kSlots = 1 << kSlotBits;
 constexpr int kMostUses = 1 << 22;  // of one slot, before its numbers begin again
+constexpr int64_t kLeastBytes = 16;  // of a memory BAR (PCI Local Bus 3.0, 6.2.5.1)
 constexpr size_t kMostHidden = 2;   // the MSI-X table and its pending bits
 
 struct Range {
@@ -34,7 +35,9 @@ struct Registers {
   std::atomic<size_t> mapped{0};     // bytes of the mapping; 0 while there is none
   std::atomic<bool> faulted{false};
   bool used = false;
+  napi_env owner = nullptr;  // the thread that uses it
   int sequence = 0;
+  size_t skipped = 0;  // bytes of the mapping before the registers
   size_t bytes = 0;
   size_t hidden_count = 0;
   Range hidden[kMostHidden] = {};
@@ -98,11 +101,28 @@ size_t Hidden(const Napi::CallbackInfo& info, size_t index, size_t bytes, Range*
   return length / 2;
 }
 
+void Unmap(Registers& registers) {
+  const size_t mapped = registers.mapped.exchange(0);
+  const uintptr_t base = registers.base.exchange(0);
+  if (mapped != 0) munmap(reinterpret_cast<void*>(base), mapped);
+}
+
+// A thread that ends takes its mappings with it: they would keep the device's file open.
+void EndOfThread(void* owner) {
+  const std::lock_guard<std::mutex> lock(writers);
+  for (Registers& registers : table) {
+    if (!registers.used || registers.owner != owner) continue;
+    Unmap(registers);
+    registers.used = false;
+  }
+}
+
 Napi::Value MapRegisters(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = Descriptor(info, 0);
   const int64_t offset = Whole(info, 1, "offset", 0, kMostExact);
-  if (offset % static_cast<int64_t>(kPageBytes) != 0) throw Napi::RangeError::New(env, "offset must be a multiple of 4096");
+  if (offset % kLeastBytes != 0) throw Napi::RangeError::New(env, "offset must be a multiple of 16");
+  const size_t skipped = static_cast<size_t>(offset) % kPageBytes;
   const size_t bytes = static_cast<size_t>(Whole(info, 2, "bytes", 1, kMostExact));
   Range hidden[kMostHidden] = {};
   const size_t hidden_count = Hidden(info, 3, bytes, hidden);
@@ -112,13 +132,15 @@ Napi::Value MapRegisters(const Napi::CallbackInfo& info) {
   int slot = 0;
   while (slot < kSlots && table[slot].used) slot++;
   if (slot == kSlots) throw Napi::RangeError::New(env, "as many registers are mapped as there may be");
-  const size_t mapped = (bytes + kPageBytes - 1) & ~(kPageBytes - 1);
-  void* const address = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+  const size_t mapped = (skipped + bytes + kPageBytes - 1) & ~(kPageBytes - 1);
+  void* const address = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset - static_cast<int64_t>(skipped));
   if (address == MAP_FAILED) Fail(env, "mmap");
   madvise(address, mapped, MADV_DONTFORK);  // a child has no business with them
   Registers& registers = table[slot];
   registers.used = true;
+  registers.owner = env;
   registers.sequence = (registers.sequence + 1) % kMostUses;
+  registers.skipped = skipped;
   registers.bytes = bytes;
   registers.hidden_count = hidden_count;
   for (size_t i = 0; i < hidden_count; i++) registers.hidden[i] = hidden[i];
@@ -133,12 +155,6 @@ Registers& Find(const Napi::CallbackInfo& info) {
   Registers& registers = table[id & (kSlots - 1)];
   if (!registers.used || registers.sequence != id >> kSlotBits) throw Napi::RangeError::New(info.Env(), "no registers are mapped under this id");
   return registers;
-}
-
-void Unmap(Registers& registers) {
-  const size_t mapped = registers.mapped.exchange(0);
-  const uintptr_t base = registers.base.exchange(0);
-  if (mapped != 0) munmap(reinterpret_cast<void*>(base), mapped);
 }
 
 Napi::Value UnmapRegisters(const Napi::CallbackInfo& info) {
@@ -159,7 +175,7 @@ Napi::Value RegistersFaulted(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), Find(info).faulted.load(std::memory_order_relaxed));
 }
 
-// Where the access goes; nullptr for registers that were abandoned.
+// Where the access goes; nullptr for registers that were abandoned, or taken away.
 template <typename Width>
 volatile Width* At(const Napi::CallbackInfo& info) {
   Registers& registers = Find(info);
@@ -171,8 +187,9 @@ volatile Width* At(const Napi::CallbackInfo& info) {
     const bool outside = at + sizeof(Width) <= registers.hidden[i].start || at >= registers.hidden[i].end;
     if (!outside) throw Napi::RangeError::New(info.Env(), "the access lies in a part of the registers that is the kernel's");
   }
-  const uintptr_t base = registers.base.load(std::memory_order_relaxed);
-  return base == 0 ? nullptr : reinterpret_cast<volatile Width*>(base + at);
+  // Where one page was taken away the device is gone, and the page that took its place is memory.
+  const uintptr_t base = registers.faulted.load(std::memory_order_relaxed) ? 0 : registers.base.load(std::memory_order_relaxed);
+  return base == 0 ? nullptr : reinterpret_cast<volatile Width*>(base + registers.skipped + at);
 }
 
 // Memory that was written before is seen by the device before the register is (and registers are read before memory that is read after them).
@@ -239,6 +256,7 @@ Napi::Value Write<uint64_t>(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void RegisterRegisters(Napi::Object exports) {
+  Check(exports.Env(), napi_add_env_cleanup_hook(exports.Env(), EndOfThread, static_cast<napi_env>(exports.Env())));
   Export<MapRegisters>(exports, "mapRegisters");
   Export<UnmapRegisters>(exports, "unmapRegisters");
   Export<AbandonRegisters>(exports, "abandonRegisters");

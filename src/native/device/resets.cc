@@ -6,8 +6,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -21,10 +19,21 @@ using namespace shm;
 constexpr int kUnderWay = -1;
 constexpr size_t kMostResets = 256;
 
-std::mutex mutex;
-// Never destroyed: threads may run until the very end of the process.
-std::unordered_map<int, std::shared_ptr<std::atomic<int>>>& resets = *new std::unordered_map<int, std::shared_ptr<std::atomic<int>>>;
+struct Reset {
+  int result = kUnderWay;  // then 0, or what it failed with
+  bool left = false;       // nobody asks any more
+};
+
+std::mutex& mutex = *new std::mutex;  // neither is ever destroyed: threads may run until the very end of the process
+std::unordered_map<int, Reset>& resets = *new std::unordered_map<int, Reset>;
 int next = 1;
+
+void End(int id, int result) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  Reset& reset = resets[id];
+  reset.result = result;
+  if (reset.left) resets.erase(id);
+}
 
 Napi::Value BeginReset(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -35,21 +44,21 @@ Napi::Value BeginReset(const Napi::CallbackInfo& info) {
   // Of its own: whatever becomes of the caller's, this is the device that is reset.
   const int fd = fcntl(given, F_DUPFD_CLOEXEC, 0);
   if (fd < 0) Fail(env, "fcntl");
-  const auto result = std::make_shared<std::atomic<int>>(kUnderWay);
+  const int id = next;
+  resets[id] = {};
   try {
-    std::thread([fd, vfio, result] {
+    std::thread([fd, vfio, id] {
       const bool done = vfio ? ioctl(fd, VFIO_DEVICE_RESET) == 0 : pwrite(fd, "1", 1, 0) == 1;
       const int error = done ? 0 : errno;
       close(fd);
-      result->store(error);
+      End(id, error);
     }).detach();
   } catch (const std::system_error& error) {
     close(fd);
+    resets.erase(id);
     Fail(env, "pthread_create", error.code().value());
   }
-  const int id = next;
   next = next == INT_MAX ? 1 : next + 1;
-  resets[id] = result;
   return Napi::Number::New(env, id);
 }
 
@@ -59,11 +68,21 @@ Napi::Value ResetEnded(const Napi::CallbackInfo& info) {
   const std::lock_guard<std::mutex> lock(mutex);
   const auto found = resets.find(id);
   if (found == resets.end()) throw Napi::RangeError::New(env, "no reset is under way under this id");
-  const int error = found->second->load();
+  const int error = found->second.result;
   if (error == kUnderWay) return Napi::Boolean::New(env, false);
   resets.erase(found);
   if (error != 0) Fail(env, "reset", error);
   return Napi::Boolean::New(env, true);
+}
+
+Napi::Value LeaveReset(const Napi::CallbackInfo& info) {
+  const int id = static_cast<int>(Whole(info, 0, "id", 1, kMostInt));
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = resets.find(id);
+  if (found == resets.end()) throw Napi::RangeError::New(info.Env(), "no reset is under way under this id");
+  found->second.left = true;
+  if (found->second.result != kUnderWay) resets.erase(found);
+  return info.Env().Undefined();
 }
 
 }  // namespace
@@ -71,6 +90,7 @@ Napi::Value ResetEnded(const Napi::CallbackInfo& info) {
 void RegisterResets(Napi::Object exports) {
   Export<BeginReset>(exports, "beginReset");
   Export<ResetEnded>(exports, "resetEnded");
+  Export<LeaveReset>(exports, "leaveReset");
 }
 
 }  // namespace device

@@ -120,10 +120,14 @@ export class Engine {
         else if (this.#published) shm().yieldProcessor();
       }
     } finally {
-      this.interrupts.releaseAll();
+      try {
+        this.interrupts.releaseAll();
+      } finally {
+        // Whatever ended it: registers and pins are this thread's, and nobody else gives them back.
+        this.backing.dispose();
+        shm().close(this.#epoll);
+      }
     }
-    this.backing.dispose();
-    shm().close(this.#epoll);
   }
 
   /** Does everything that can be done without waiting. Returns how much that was. */

@@ -28,8 +28,8 @@ export interface EngineOptions extends Partial<Omit<EngineSettings, 'name' | 'le
 const DEFAULTS = { vectorsCeiling: 64, queuePairsCeiling: 128, commandTimeout: 10_000, spinMicroseconds: 50 } as const;
 let enginesStarted = 0;
 
-/** A device that does not answer its probe in so long is given up. */
-const PROBE_MS = 30_000;
+/** A device that does not answer its probe in so long is given up, whatever it does: the driver has given up before. A probe has two resets, of a minute each at most. */
+const PROBE_MS = 180_000;
 
 /** Resolves when the device was probed. A failure gives back what was taken before it. @throws HardwareError */
 export async function startEngine(options: EngineOptions): Promise<EngineHost> {

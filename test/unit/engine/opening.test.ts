@@ -1,5 +1,5 @@
 /** Opening and closing the device: who holds what, and when (R11, R12, R15, R17). */
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { openEmulated, prepareEmulated } from '../../../src/hw/emulated/index.js';
 import { NvmeDriver } from '../../../src/hw/nvme/index.js';
 import { EngineWorld } from '../../support/engine-world.js';
@@ -87,4 +87,17 @@ test('a controller that never becomes ready is given up, and everything is given
   expect(backing.attachedPages).toBe(0);
   backing.dispose();
   await prepared.dispose();
+});
+
+test('an engine that fails gives back what its thread alone has, and tells why it failed', async () => {
+  const broken = await EngineWorld.create();
+  const { backing, engine } = broken;
+  const dispose = vi.spyOn(backing, 'dispose');
+  vi.spyOn(backing, 'poll').mockImplementation(() => {
+    throw new Error('the engine is broken');
+  });
+  expect(() => engine.run()).toThrow('the engine is broken');
+  expect(dispose).toHaveBeenCalled();
+  vi.restoreAllMocks();
+  await broken.end();
 });

@@ -3,7 +3,7 @@ import { parseAddress } from '../../../src/hw/linux/address.js';
 import { hasIommu, listFunctions, readFunction } from '../../../src/hw/linux/functions.js';
 import { Machine } from '../../../src/hw/linux/machine.js';
 import { PciNames } from '../../../src/hw/linux/names.js';
-import { parseResources } from '../../../src/hw/linux/resources.js';
+import { offsetInPage, parseResources } from '../../../src/hw/linux/resources.js';
 import { MadeMachine, NVME } from './tree.js';
 
 describe('an address', () => {
@@ -154,4 +154,10 @@ describe('names', () => {
     expect(names.classOf({ classCode: 0x01_08_02 })).toBe('Non-Volatile memory controller');
     expect(names.classOf({ classCode: 0xff_12_00 })).toBe('class ff12');
   });
+});
+
+test('a BAR that is smaller than a page may lie anywhere in one', () => {
+  const text =
+    '0x00000000febd1200 0x00000000febd12ff 0x0000000000040200\n0x0000000000000000 0x0000000000000000 0x0000000000000000\n0x0000007000004000 0x0000007000007fff 0x0000000000140204\n';
+  expect([0, 1, 2, 3].map((index) => offsetInPage(text, index))).toEqual([0x200, 0, 0, 0]);
 });

@@ -46,7 +46,7 @@ describe.skipIf(why !== '')(name, () => {
   beforeAll(() => {
     pagemap = openSync('/proc/self/pagemap', 'r');
     kpageflags = openSync('/proc/kpageflags', 'r');
-    memory = new LinuxMemory({ kind: 'physical', pagemap, pins: true });
+    memory = new LinuxMemory({ kind: 'physical', pagemap });
   });
   afterEach(() => {
     memory.dispose();
@@ -140,31 +140,33 @@ describe.skipIf(why !== '')(name, () => {
     for (const bytes of [0, -PAGE, 1, 1.5, NaN, 2 ** 53, 2 * PAGE]) expect(() => memory.attach(fd, bytes)).toThrow(RangeError);
   });
 
-  test.skipIf(hugePages === 0)(`huge pages lie in one piece, pinned or not${hugePages === 0 ? ' (skipped: none are reserved)' : ''}`, () => {
-    for (const pins of [true, false]) {
-      const world = new LinuxMemory({ kind: 'physical', pagemap, pins });
-      fd = createMemoryFile('huge', 16 * PAGE, true);
-      const attached = world.attach(fd, 16 * PAGE, { contiguous: true });
-      expect(attached.buffer.byteLength).toBe(16 * PAGE);
-      expect(located(attached)).toEqual([attached.pageLow, attached.pageHigh]);
-      expect(attached.pageLow[15] - attached.pageLow[0]).toBe(15 * PAGE);
-      world.detach(attached);
-      expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('/memfd:huge');
-      if (pins) shm().close(fd);
-    }
+  test.skipIf(hugePages === 0)(`huge pages lie in one piece${hugePages === 0 ? ' (skipped: none are reserved)' : ''}`, () => {
+    fd = createMemoryFile('huge', 16 * PAGE, true);
+    const attached = memory.attach(fd, 16 * PAGE, { contiguous: true });
+    expect(attached.buffer.byteLength).toBe(16 * PAGE);
+    expect(located(attached)).toEqual([attached.pageLow, attached.pageHigh]);
+    expect(attached.pageLow[15] - attached.pageLow[0]).toBe(15 * PAGE);
+    memory.detach(attached);
+    expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('/memfd:huge');
   });
+
+  test.skipIf(hugePages === 0)(
+    `huge pages that are taken back read as zeroes where they are guarded${hugePages === 0 ? ' (skipped: none are reserved)' : ''}`,
+    () => {
+      fd = shm().hugeCreate('huge', 16 * PAGE);
+      const view = shm().map(fd, 0, 16 * PAGE, false);
+      shm().guard(view);
+      ftruncateSync(fd, 0);
+      expect(new Uint8Array(view).every((byte) => byte === 0)).toBe(true);
+      shm().unmap(view);
+      expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('/memfd:huge');
+    },
+  );
 
   test('a file of huge pages that are not there is refused, with what reserves some', () => {
     fd = createMemoryFile('plain', PAGE);
     expect(() => createMemoryFile('huge', (hugePages + 1) * 2 * 1_048_576, true)).toThrow(
       expect.objectContaining({ code: 'exhausted', message: expect.stringMatching(/nr_hugepages/) }),
     );
-  });
-
-  test('without pins only huge pages are taken, and everything has to be made of them', () => {
-    fd = createMemoryFile('plain', PAGE);
-    const unpinned = new LinuxMemory({ kind: 'physical', pagemap, pins: false });
-    expect(() => unpinned.attach(fd, PAGE)).toThrow(expect.objectContaining({ code: 'unpinned' }));
-    expect(needsHugePages(unpinned, PAGE, false)).toBe(true);
   });
 });

@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { ftruncateSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { pinError } from '../../../src/hw/linux/errors.js';
 import { deviceAddon, type DeviceAddon } from '../../../src/native/device.js';
@@ -96,8 +98,15 @@ describe('registers', () => {
     ftruncateSync(fd, 0);
     expect(device.read32(id, 0)).toBe(0xffff_ffff);
     expect(device.registersFaulted(id)).toBe(true);
-    device.write32(id, 4096, 5);
-    expect(device.read8(id, 8191)).toBe(0xff);
+    device.write32(id, 0, 5);
+    device.write64(id, 4096, 5n);
+    expect([device.read32(id, 0), device.read64(id, 4096)]).toEqual([0xffff_ffff, 0xffff_ffff_ffff_ffffn]);
+    ftruncateSync(fd, BYTES); // what comes back is another device's
+    device.write32(id, 4, 7);
+    expect(device.read32(id, 4)).toBe(0xffff_ffff);
+    const view = new Uint8Array(shm().map(fd, 0, BYTES, false));
+    expect(view.every((byte) => byte === 0)).toBe(true);
+    shm().unmap(view.buffer);
   });
 
   test('that are abandoned read as all ones, take writes, and still refuse what is outside', () => {
@@ -115,6 +124,18 @@ describe('registers', () => {
     expect(() => device.read32(id, BYTES)).toThrow(RangeError);
   });
 
+  test('may begin inside a page, and end there', () => {
+    const fd = registerFile();
+    const id = device.mapRegisters(fd, 4096 + 256, 128, [64, 128]);
+    mapped.push(id);
+    device.write32(id, 4, 0x1234_5678);
+    const view = new DataView(shm().map(fd, 0, BYTES, false));
+    expect(view.getUint32(4096 + 256 + 4, true)).toBe(0x1234_5678);
+    expect(() => device.read8(id, 128)).toThrow(RangeError);
+    expect(() => device.read8(id, 64)).toThrow(RangeError);
+    shm().unmap(view.buffer);
+  });
+
   test('are gone with their number', () => {
     const fd = registerFile();
     const first = device.mapRegisters(fd, 0, BYTES, []);
@@ -125,6 +146,23 @@ describe('registers', () => {
       expect(() => device.read32(id, 0)).toThrow(RangeError);
       expect(() => device.unmapRegisters(id)).toThrow(RangeError);
     }
+  });
+
+  test('end with their thread', async () => {
+    const fd = registerFile();
+    const own = mapFile(fd);
+    const program = `
+      const device = require(${JSON.stringify(fileURLToPath(new URL('../../../build/device.node', import.meta.url)))});
+      device.mapRegisters(${fd}, 0, ${BYTES}, []);
+      require('worker_threads').parentPort.postMessage('mapped');
+      setInterval(() => {}, 1000);`;
+    const worker = new Worker(program, { eval: true });
+    await once(worker, 'message');
+    expect(mappingsOf(name).length).toBe(2);
+    await worker.terminate();
+    expect(mappingsOf(name).length).toBe(1);
+    device.write32(own, 0, 3);
+    expect(device.read32(own, 0)).toBe(3);
   });
 
   test('are limited in number', () => {
@@ -167,7 +205,9 @@ const calls: Record<keyof DeviceAddon, readonly unknown[]> = {
   vfioMapDma: [0, new ArrayBuffer(4096), 0],
   vfioUnmapDma: [0, 0, 4096],
   beginReset: [0, true],
+  leaveReset: [123_456],
   resetEnded: [1],
+  watchEnd: [],
   stopAtEnd: [0, 0],
   leaveAtEnd: [0],
   openUevents: [],
@@ -214,6 +254,12 @@ test('a reset is waited for without waiting, and tells what it failed with', asy
   };
   const id = await reset(false);
   expect(() => device.resetEnded(id)).toThrow(RangeError);
+  for (let count = 0; count < 300; count++) {
+    const left = device.beginReset(fd, false);
+    device.leaveReset(left);
+    if (count % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 20)); // at most 256 are under way
+    if (count % 100 === 0) expect(() => device.resetEnded(left)).toThrow(RangeError);
+  }
   const view = new Uint8Array(shm().map(fd, 0, 4096, false));
   expect(view[0]).toBe('1'.charCodeAt(0));
   shm().unmap(view.buffer);
@@ -228,7 +274,7 @@ test('uevents: none is there at first, and no descriptor is left behind', () => 
 
 describe('a device is stopped at the end of its process', () => {
   /** A file stands for configuration space, at its offset 8; returns the command register that a program leaves in it. */
-  const commandAfter = (end: string): number => {
+  const commandAfter = (end: string, before: readonly string[] = []): number => {
     const folder = mkdtempSync(join(tmpdir(), 'ringwarden-'));
     const file = join(folder, 'config');
     writeFileSync(file, Buffer.alloc(64, 0xff));
@@ -237,7 +283,8 @@ describe('a device is stopped at the end of its process', () => {
       const fd = require('fs').openSync(${JSON.stringify(file)}, 'r+');
       device.stopAtEnd(fd, 8);
       ${end}`;
-    spawnSync(process.execPath, ['-e', program]);
+    const [first, ...rest] = [...before, process.execPath, '-e', program];
+    spawnSync(first, rest);
     // The descriptors of the program, which spawnSync waits for, are the other process's as well: both have ended.
     const bytes = readFileSync(file);
     rmSync(folder, { recursive: true });
@@ -250,6 +297,49 @@ describe('a device is stopped at the end of its process', () => {
     ['exits', 'process.exit(1);'],
     ['ends', ''],
   ])('that %s', (_how, end) => {
+    expect(commandAfter(end)).toBe(0x0400);
+  });
+
+  test('that is killed with its process group', () => {
+    expect(commandAfter("process.kill(0, 'SIGKILL');", ['setsid'])).toBe(0x0400);
+  });
+
+  /** `others()`: the processes that stop devices for this one. */
+  const OTHERS = `
+      const { readdirSync, readFileSync } = require('fs');
+      const field = (pid, name) => {
+        try { return new RegExp('^' + name + ':\\\\s*(\\\\S+)', 'm').exec(readFileSync('/proc/' + pid + '/status', 'utf8'))[1]; } catch { return ''; }
+      };
+      const others = () => readdirSync('/proc').filter((pid) => field(pid, 'PPid') === String(process.pid) && field(pid, 'Name') === 'ringwarden-stop' && field(pid, 'State') === 'S');
+      const until = async (condition) => { while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10)); };`;
+
+  test.each([
+    ['', ''],
+    [
+      ', when it may start no program any more',
+      `require(${JSON.stringify(fileURLToPath(new URL('../../../build/shm.node', import.meta.url)))}).confine(0, false, true);`,
+    ],
+  ])('that is killed after what stops devices was%s: another one was started', (_when, confine) => {
+    const end = `${OTHERS}
+      (async () => {
+        await until(() => others().length === 1);
+        ${confine}
+        const [first] = others();
+        process.kill(Number(first), 'SIGKILL');
+        await until(() => others().length === 1 && others()[0] !== first);
+        process.kill(process.pid, 'SIGKILL');
+      })();`;
+    expect(commandAfter(end)).toBe(0x0400);
+  });
+
+  test('what stops devices has next to no memory: who runs out of it does not kill both', () => {
+    const end = `${OTHERS}
+      (async () => {
+        await until(() => others().length === 1);
+        const small = Number(field(others()[0], 'VmRSS')) < 4096;
+        if (!small) device.leaveAtEnd(fd);
+        process.exit();
+      })();`;
     expect(commandAfter(end)).toBe(0x0400);
   });
 
@@ -283,6 +373,8 @@ describe('what a process may not pin, or not see', () => {
     expect(pinError(error(tooMuch), 1_048_576)).toMatchObject({ code: 'exhausted', message: expect.stringMatching(/LimitMEMLOCK/) });
     expect(pinError(error(hidden), 4096)).toMatchObject({ code: 'unsupported', message: expect.stringMatching(/CAP_SYS_ADMIN/) });
     for (const code of ['ENOSYS', 'EPERM']) expect(pinError(error({ code, syscall: 'io_uring_setup' }), 1)).toMatchObject({ code: 'unpinned' });
+    for (const code of ['EMFILE', 'ENFILE']) expect(pinError(error({ code, syscall: 'io_uring_setup' }), 1)).toMatchObject({ code: 'exhausted' });
+    expect(pinError(error({ code: 'ENOSPC', syscall: 'VFIO_IOMMU_MAP_DMA' }), 1)).toMatchObject({ code: 'exhausted' });
     const other = new RangeError('other');
     expect(pinError(other, 1)).toBe(other);
   });
