@@ -8,7 +8,8 @@ import { createRequire } from 'node:module';
 export interface DeviceAddon {
   /**
    * Maps `bytes` of registers at `offset` (a multiple of 16) of the file, and returns the number by which they are reached. `hidden`: start and end of at
-   * most two parts that no access reaches. At most 256 mappings. An access outside, misaligned or in a hidden part throws a RangeError.
+   * most two parts that no access reaches. At most 256 mappings, which end with their thread. An access outside, misaligned or in a hidden part throws a
+   * RangeError.
    */
   mapRegisters(fd: number, offset: number, bytes: number, hidden: readonly number[]): number;
   unmapRegisters(id: number): void;

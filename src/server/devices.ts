@@ -83,7 +83,7 @@ export async function startDevice(device: DeviceConfig, ledger: Ledger, log: Log
     if (backing.kind === 'pci') return { engine, spaces: pciSpaces(name, backing, engine.facts) };
     const spaces = images.map((namespace, index): Space => {
       const { image, bytes } = namespace;
-      const identity = identityOf(device, namespace);
+      const identity = identityOf(name, namespace);
       const written = image === undefined || isUntouched(image) ? 0 : Math.min(before[index], bytes);
       ledger.noteClean(identity, written, bytes - written);
       return { device: name, namespace, identity };
@@ -92,6 +92,19 @@ export async function startDevice(device: DeviceConfig, ledger: Ledger, log: Log
   } catch (error) {
     await engine?.close(0);
     throw new DeviceError(name, error);
+  }
+}
+
+/** Windows of blocks were given on what the ledger knows: another file under the name of an image holds who knows whose data. @throws DeviceError */
+export function requireSameSpaces(device: RunningDevice | undefined): void {
+  for (const { namespace, identity } of device?.spaces ?? []) {
+    const { image } = namespace;
+    if (image === undefined || device === undefined) continue;
+    if (imageBytes(image) === 0 || identityOf(device.engine.name, namespace) !== identity)
+      throw new DeviceError(
+        device.engine.name,
+        new HardwareError('unsupported', `${image} is not the file that it was: restart the server if it is to be used`),
+      );
   }
 }
 

@@ -2,7 +2,7 @@
 import { closeSync, fsyncSync, openSync, statSync } from 'node:fs';
 import { VOLATILE } from './ledger/index.js';
 import { systemCode } from './text.js';
-import type { DeviceConfig, NamespaceConfig } from './config/index.js';
+import type { NamespaceConfig } from './config/index.js';
 
 /** Below this, a file system may keep the content beside the file's other facts, and count no block for it. */
 const LEAST_SPARSE_BYTES = 65_536;
@@ -11,9 +11,9 @@ const LEAST_SPARSE_BYTES = 65_536;
  * What a namespace is called in the ledger. An image goes by its inode and its birth, which a copy, a backup put back, or another file under the same
  * name do not share: their content is not what the ledger knows.
  */
-export function identityOf(device: DeviceConfig, namespace: NamespaceConfig): string {
-  if (namespace.image === undefined) return `${VOLATILE}${device.name}/${namespace.id}`;
-  const { ino, birthtimeNs } = statSync(namespace.image, { bigint: true });
+export function identityOf(device: string, { id, image }: Pick<NamespaceConfig, 'id' | 'image'>): string {
+  if (image === undefined) return `${VOLATILE}${device}/${id}`;
+  const { ino, birthtimeNs } = statSync(image, { bigint: true });
   return `image:${ino}:${birthtimeNs}`;
 }
 

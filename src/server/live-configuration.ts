@@ -65,7 +65,7 @@ export class LiveConfiguration {
 
   /** Resolves when every wipe that is due has ended. */
   startWipes(): Promise<void> {
-    return this.#options.ownership.run(() => void this.#follow());
+    return this.#options.ownership.run(() => void this.#released());
   }
 
   /** Reads the configuration again and puts it in force, or says why the old one stays. Never rejects; one at a time. */
@@ -89,16 +89,25 @@ export class LiveConfiguration {
     for (const message of messages) log.warn(message);
     try {
       await ownership.begin(next);
+    } catch (error) {
+      void this.startWipes();
+      return this.#notApplied(messages, error);
+    }
+    try {
       this.#configuration = next;
       await this.#follow();
     } catch (error) {
-      log.error('the new configuration could not be put in force', { error: messageOf(error) });
-      void this.startWipes();
-      return { applied: false, messages: [...messages, messageOf(error)] };
+      // Windows that change hands stay withheld: who had them may be using them still.
+      return this.#notApplied(messages, error);
     }
     void this.startWipes();
     log.info('the new configuration is in force', { tenants: next.tenants.length });
     return { applied: true, messages };
+  }
+
+  #notApplied(messages: string[], error: unknown): ReloadResult {
+    this.#options.log.error('the new configuration could not be put in force', { error: messageOf(error) });
+    return { applied: false, messages: [...messages, messageOf(error)] };
   }
 
   /** The configuration in terms of the devices as they are. Everything that can be wrong is found here, before anything changes. */
@@ -114,16 +123,28 @@ export class LiveConfiguration {
     );
   }
 
+  /** A share became free. */
+  async #released(): Promise<void> {
+    try {
+      await this.#follow();
+    } catch (error) {
+      this.#options.log.error('sessions could not follow', { error: messageOf(error) });
+    }
+  }
+
+  /** @throws when the sessions may have leases that the configuration no longer grants. */
   async #follow(): Promise<void> {
     this.#directory = this.#newDirectory();
-    try {
-      for (const engine of this.#options.engines.values()) {
+    const { engines, log } = this.#options;
+    for (const engine of engines.values()) {
+      try {
         await Promise.all(this.#directory.all.map(({ index, weight, rates }) => engine.setTenant(index, weight, rates)));
+      } catch (error) {
+        // It is away: it has no leases, and each that is opened later brings its weight along.
+        log.debug('weights could not be told', { device: engine.name, error: messageOf(error) });
       }
-      await this.onPolicy();
-    } catch (error) {
-      this.#options.log.error('sessions could not follow the new configuration', { error: messageOf(error) });
     }
+    await this.onPolicy();
   }
 
   #newDirectory(): TenantDirectory {

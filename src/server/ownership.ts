@@ -76,7 +76,7 @@ export class Ownership {
 
   /** Wipes what is due, one window after the other. `released` is called after each: shares may have become free. Never rejects. */
   run(released: () => void): Promise<void> {
-    this.#running = this.#run(released);
+    this.#running = this.#running.then(() => this.#run(released));
     return this.#running;
   }
 

@@ -2,7 +2,7 @@
 import { shm } from '../native/shm.js';
 import { systemEnvironment } from './config/index.js';
 import type { Configuration, Environment } from './config/index.js';
-import { startDevice } from './devices.js';
+import { requireSameSpaces, startDevice } from './devices.js';
 import type { RunningDevice } from './devices.js';
 import type { EngineHost } from './engine/index.js';
 import { Tickets, readMappings } from './handover/index.js';
@@ -94,7 +94,13 @@ async function assemble(assembly: Assembly): Promise<{ engines: ReadonlyMap<stri
   );
   const live = new LiveConfiguration({ configuration, load, environment, engines, ownership, log });
   await live.begin();
-  const revival = new Revival(engines.values(), log);
+  const revival = new Revival({
+    engines: engines.values(),
+    check: (name) => requireSameSpaces(devices.find(({ engine }) => engine.name === name)),
+    // Wipes that its end cut short go on.
+    onBack: () => void live.startWipes(),
+    log,
+  });
   holdings.add('revival', () => revival.stop());
 
   const audit = new AuditLog(log);

@@ -1,5 +1,5 @@
 /**
- * A minute of verified work by two tenants on a controller that has a hard time: a client is killed, the controller is reset, and it is pulled out of its slot
+ * A minute of verified work by two tenants on a controller that has a hard time: a third client is killed, the controller is reset, and it is pulled out of its slot
  * and put back. Requests end with data that are right or with a code; nothing hangs, and nothing is left.
  */
 import { fileURLToPath } from 'node:url';
@@ -25,7 +25,7 @@ test('two tenants work for a minute, through a SIGKILL, a reset, a removal and a
   const before = server.holdings();
   await sleep(PHASE_MS);
 
-  const victim = space.spawn(process.execPath, [VICTIM, JSON.stringify({ socket: server.ready.socket, tenant: 'bob', queues: 'shared' })]);
+  const victim = space.spawn(process.execPath, [VICTIM, JSON.stringify({ socket: server.ready.socket, tenant: 'carol', queues: 'shared' })]);
   await victim.says(/^busy$/m);
   victim.kill('SIGKILL');
   expect(await victim.ended).toEqual({ status: null, signal: 'SIGKILL' });

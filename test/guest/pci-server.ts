@@ -1,11 +1,14 @@
-/** What an operator does to have a PCI function shared: a configuration with a window for each of two tenants, and `ringwarden bind`. */
+/** What an operator does to have a PCI function shared: a configuration with a window for each of three tenants, and `ringwarden bind`. */
 import { execFileSync } from 'node:child_process';
 import { expect } from 'vitest';
 import type { Workspace } from '../support/processes.js';
-import { configuration } from '../support/server.js';
+import { WINDOW_BYTES, configuration, tenant } from '../support/server.js';
 
 export const pciConfiguration = (address: string, path: string): ReturnType<typeof configuration> =>
-  configuration({ devices: [{ name: 'nvme0', backing: { kind: 'pci', address, path } }] });
+  configuration({
+    tenants: ['alice', 'bob', 'carol'].map((name, index) => tenant(name, index * WINDOW_BYTES, {}, { modes: ['shared', 'exclusive'] })),
+    devices: [{ name: 'nvme0', backing: { kind: 'pci', address, path } }],
+  });
 
 /** For the command line: whose the data on the controller are, nobody knows. */
 export const KEEP = { args: ['--unknown-data', 'keep'] };

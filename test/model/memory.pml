@@ -113,7 +113,10 @@ inline resetController() {
 #endif
      if
      :: stopDevice(); forget();
-        atomic { open = true; serving = !closing }
+        if
+        :: atomic { !lost -> open = true; serving = !closing }
+        :: lost -> declareLost(); goDown() /* somebody found out on the way that it is gone */
+        fi
      :: declareLost(); goDown()
      fi
   :: else

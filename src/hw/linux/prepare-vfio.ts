@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { deviceAddon } from '../../native/device.js';
 import { HardwareError } from '../task.js';
+import { FunctionError } from './error.js';
 import type { BarPlace } from './bars.js';
 import type { Descriptors } from './descriptors.js';
 import { codeOf, syscallOf } from './errors.js';
@@ -24,8 +25,8 @@ import {
 
 const MODULES = '"modprobe vfio-pci"; without an IOMMU also "echo 1 > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode" before it is bound';
 
-const REMAPPING =
-  'this machine does not remap interrupts, so that a device could forge some; "echo Y > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts" accepts that';
+const REMAPPING = 'this machine does not remap interrupts, so that a device could forge some';
+const ACCEPT_FORGED = 'echo Y > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts, if that is acceptable';
 
 export function openVfio({ address, bars: infos, iommuGroup: group }: PciFunction, descriptors: Descriptors): OpenedFunction {
   if (group === undefined) throw new HardwareError('absent', `${address} is in no IOMMU group: ${MODULES}`);
@@ -92,7 +93,9 @@ function explained<T>(address: string, step: () => T): T {
     if (error instanceof HardwareError) throw error;
     const code = codeOf(error);
     if (code === 'EBUSY') throw new HardwareError('busy', `the IOMMU group of ${address} is in use, or another device of it has another driver`);
-    if (code === 'EPERM' && syscallOf(error) === 'VFIO_SET_IOMMU') throw new HardwareError('absent', `VFIO refuses ${address}: ${REMAPPING}`);
+    if (code === 'EPERM' && syscallOf(error) === 'VFIO_SET_IOMMU') {
+      throw new FunctionError('absent', `VFIO refuses ${address}: ${REMAPPING}`, ACCEPT_FORGED);
+    }
     if (code === 'EPERM') throw new HardwareError('absent', `VFIO refuses ${address}: this process needs CAP_SYS_RAWIO`);
     throw new HardwareError('unsupported', `VFIO refuses ${address}: ${error instanceof Error ? error.message : code}`);
   }

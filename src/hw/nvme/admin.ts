@@ -102,6 +102,11 @@ export class AdminQueue implements CompletionSink {
     }
   }
 
+  /** The device is gone: whoever waits for an answer is told. */
+  lose(reason: string): void {
+    this.#ended ??= new HardwareError('lost', reason);
+  }
+
   /** The controller was disabled, or is gone: whoever waits is told at once, and what was held is given back. */
   close(): void {
     this.#ended ??= new HardwareError('lost', 'the controller was reset before it answered');

@@ -274,7 +274,9 @@ export class NvmeDriver {
 
   /** Takes administrative completions; returns how many. @throws HardwareError `protocol`. */
   poll(): number {
-    return this.#admin === undefined ? 0 : this.#admin.poll();
+    if (this.#admin === undefined) return 0;
+    if (this.#backing.lost !== undefined) this.#admin.lose(this.#backing.lost);
+    return this.#admin.poll();
   }
 
   inspect(): unknown {

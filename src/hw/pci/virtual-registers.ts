@@ -117,11 +117,13 @@ const pciExpress: CapabilityTable = {
   registers(control) {
     const registers: VirtualRegister[] = [
       { offset: PciExpress.capabilities, width: 2, shown: ALL },
-      { offset: PciExpress.deviceCapabilities, width: 4, shown: ALL },
+      // But for the power that the slot may give, which is the machine's.
+      { offset: PciExpress.deviceCapabilities, width: 4, shown: 0xf003_ffff },
       // Payload sizes, ordering and error reporting are the host's, and are noted only. A reset is noted as asked for.
       { offset: PciExpress.deviceControl, width: 2, written: 0x7fff, reset: DEVCTL_FLR },
       // Device status (0x0a) tells of errors and transactions of others: it reads as zero.
-      { offset: PciExpress.linkCapabilities, width: 4, shown: ALL },
+      // But for the number of the port.
+      { offset: PciExpress.linkCapabilities, width: 4, shown: 0x00ff_ffff },
       { offset: PciExpress.linkControl, width: 2, written: 0xffff },
       // Speed, width, and where the clock comes from. Whether the link is in training is the host's.
       { offset: PciExpress.linkStatus, width: 2, shown: 0x13ff },

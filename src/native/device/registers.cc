@@ -35,6 +35,7 @@ struct Registers {
   std::atomic<size_t> mapped{0};     // bytes of the mapping; 0 while there is none
   std::atomic<bool> faulted{false};
   bool used = false;
+  napi_env owner = nullptr;  // the thread that uses it
   int sequence = 0;
   size_t skipped = 0;  // bytes of the mapping before the registers
   size_t bytes = 0;
@@ -100,6 +101,22 @@ size_t Hidden(const Napi::CallbackInfo& info, size_t index, size_t bytes, Range*
   return length / 2;
 }
 
+void Unmap(Registers& registers) {
+  const size_t mapped = registers.mapped.exchange(0);
+  const uintptr_t base = registers.base.exchange(0);
+  if (mapped != 0) munmap(reinterpret_cast<void*>(base), mapped);
+}
+
+// A thread that ends takes its mappings with it: they would keep the device's file open.
+void EndOfThread(void* owner) {
+  const std::lock_guard<std::mutex> lock(writers);
+  for (Registers& registers : table) {
+    if (!registers.used || registers.owner != owner) continue;
+    Unmap(registers);
+    registers.used = false;
+  }
+}
+
 Napi::Value MapRegisters(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = Descriptor(info, 0);
@@ -121,6 +138,7 @@ Napi::Value MapRegisters(const Napi::CallbackInfo& info) {
   madvise(address, mapped, MADV_DONTFORK);  // a child has no business with them
   Registers& registers = table[slot];
   registers.used = true;
+  registers.owner = env;
   registers.sequence = (registers.sequence + 1) % kMostUses;
   registers.skipped = skipped;
   registers.bytes = bytes;
@@ -137,12 +155,6 @@ Registers& Find(const Napi::CallbackInfo& info) {
   Registers& registers = table[id & (kSlots - 1)];
   if (!registers.used || registers.sequence != id >> kSlotBits) throw Napi::RangeError::New(info.Env(), "no registers are mapped under this id");
   return registers;
-}
-
-void Unmap(Registers& registers) {
-  const size_t mapped = registers.mapped.exchange(0);
-  const uintptr_t base = registers.base.exchange(0);
-  if (mapped != 0) munmap(reinterpret_cast<void*>(base), mapped);
 }
 
 Napi::Value UnmapRegisters(const Napi::CallbackInfo& info) {
@@ -244,6 +256,7 @@ Napi::Value Write<uint64_t>(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void RegisterRegisters(Napi::Object exports) {
+  Check(exports.Env(), napi_add_env_cleanup_hook(exports.Env(), EndOfThread, static_cast<napi_env>(exports.Env())));
   Export<MapRegisters>(exports, "mapRegisters");
   Export<UnmapRegisters>(exports, "unmapRegisters");
   Export<AbandonRegisters>(exports, "abandonRegisters");

@@ -221,6 +221,8 @@ export type RegionDma = 'direct' | 'copied';
 export interface EngineHost extends EventEmitter<EngineEvents>, PciCalls {
   readonly name: string;
   readonly facts: DeviceFacts;
+  /** Why the world that the device was in has ended; undefined while it is there. */
+  readonly gone: string | undefined;
 
   openLease(request: OpenLease): Promise<OpenedLease>;
   /** Resolves when nothing of it is left: its queues deleted, its requests completed, its memory out of quarantine or given to it. Safe to repeat. */
@@ -281,10 +283,10 @@ export interface EngineHost extends EventEmitter<EngineEvents>, PciCalls {
   readonly counters: CounterView;
   /**
    * After `gone`, once the report says that nothing of an earlier holder is left: ends the thread, prepares the device's world anew, and starts over with a thread
-   * in it. Until then everything else is refused with `deviceLost`. It can be tried again. @throws HardwareError as long as
-   * there is no such world, or another device in it
+   * in it. Until then everything else is refused with `deviceLost`. It can be tried again. `check` is asked before and after whether
+   * the device is what it was, and throws when it is not. @throws HardwareError as long as there is no such world, or another device in it
    */
-  restart(): Promise<void>;
+  restart(check?: () => void): Promise<void>;
   /** Lets requests in flight end (up to `milliseconds`), closes every lease and the device, and ends the thread. */
   close(milliseconds: number): Promise<void>;
 }

@@ -77,6 +77,8 @@ export interface EngineSettings {
   readonly name: string;
   /** Added to every lease handle, so that handles differ between the devices of a server. */
   readonly leaseBase: number;
+  /** The handle that was given last by an earlier thread of this engine, without the base: no lease is taken for one that ended with it. */
+  readonly lastLease?: number;
   /** Vectors to use at most (R11). */
   readonly vectorsCeiling: number;
   readonly queuePairsCeiling: number;

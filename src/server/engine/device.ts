@@ -33,11 +33,20 @@ export class Device {
   readonly #mutex = new Mutex();
   #wasFree = true;
 
-  constructor(backing: Backing, driver: NvmeDriver, path: RequestPath, scheduler: Scheduler, clock: Clock, post: EnginePost, leaseBase: number) {
+  constructor(
+    backing: Backing,
+    driver: NvmeDriver,
+    path: RequestPath,
+    scheduler: Scheduler,
+    clock: Clock,
+    post: EnginePost,
+    leaseBase: number,
+    lastLease = 0,
+  ) {
     this.#backing = backing;
     this.driver = driver;
     this.#parts = { driver, path, clock, post };
-    this.#holders = new Holders(leaseBase);
+    this.#holders = new Holders(leaseBase, lastLease);
     this.#life = new Lifecycle(this.#parts, this.#holders);
     this.#steps = new LeaseSteps(this.#parts, this.#holders, this.#life, scheduler);
   }

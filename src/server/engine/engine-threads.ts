@@ -11,6 +11,17 @@ function startThread(): Worker {
   return new Worker(programFile('engine-thread'), { name: 'engine' });
 }
 
+/** How long a thread that was told to end may take for it. */
+const STOP_MS = 5_000;
+
+/** Resolves when the thread has ended; one that does not end by itself in time is terminated. */
+export async function exitOf(worker: Worker): Promise<void> {
+  if (worker.threadId === -1) return;
+  const late = setTimeout(() => void worker.terminate(), STOP_MS);
+  await new Promise((resolve) => worker.once('exit', resolve));
+  clearTimeout(late);
+}
+
 /** Starts the thread of the first engine. It does not keep the process alive. */
 export function prepareThread(): void {
   if (spare !== undefined) return;

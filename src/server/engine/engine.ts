@@ -84,7 +84,7 @@ export class Engine {
     this.path = new RequestPath(performance.timeOrigin);
     this.scheduler = new Scheduler(this.path, (queue, code) => this.#fault(queue, code));
     this.driver = new NvmeDriver(backing, { ...settings, clock });
-    this.device = new Device(backing, this.driver, this.path, this.scheduler, clock, this.post, settings.leaseBase);
+    this.device = new Device(backing, this.driver, this.path, this.scheduler, clock, this.post, settings.leaseBase, settings.lastLease);
     this.#watchdog = new Watchdog(this.device, this.path, this.tasks, clock, this.post, settings.commandTimeout);
     this.interrupts = new InterruptForwarder(backing.interrupts, this.post, (vector) => this.device.pairsOnVector(vector) === 1);
     this.pci = new PciViews(this.device, backing, NVME_REGIONS);

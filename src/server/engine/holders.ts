@@ -12,11 +12,13 @@ export class Holders {
   /** Domain of the last exclusive holder: while memory of it is left, nobody else gets in (R22). */
   #exclusiveDomain: number | undefined;
   readonly #leaseBase: number;
-  #lastLease = 0;
+  #lastLease: number;
   #generation = 1 + Math.floor(Math.random() * 0x7fff_ffff);
 
-  constructor(leaseBase: number) {
+  /** `lastLease`: counted on from the handle that was given last, of an earlier thread. */
+  constructor(leaseBase: number, lastLease: number) {
     this.#leaseBase = leaseBase;
+    this.#lastLease = lastLease;
   }
 
   lease(handle: number): Lease {

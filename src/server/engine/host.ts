@@ -28,16 +28,28 @@ import type {
 import { Refusal } from './api.js';
 import { Channel, createChannelMemory } from './channel.js';
 import { CompletionWatch } from './completion-watch.js';
-import { MAX_CHANNELS, pairEntries, type ControlRequest, type EngineMessage, type EngineMethod, type EngineMethods } from './control.js';
+import {
+  LEASES_OF_A_DEVICE,
+  MAX_CHANNELS,
+  pairEntries,
+  type ControlRequest,
+  type EngineMessage,
+  type EngineMethod,
+  type EngineMethods,
+} from './control.js';
 import { Counters } from './counters.js';
+import { exitOf } from './engine-threads.js';
 import { errorOf } from './failure.js';
 import type { IdRing } from './id-ring.js';
 import type { RingFiles } from './shared-rings.js';
 import type { Signals } from './signals.js';
 import { takeDescriptor } from './vector-descriptor.js';
 
-/** How long an engine that was told to stop may take for it. */
-const STOP_MS = 5_000;
+/** How long the end waits for a restart that is under way. */
+const RESTART_MS = 2_000;
+
+/** A device of which there is nothing at the moment. */
+const AWAY = { state: 'lost', free: false, heldBy: [], leases: [], quarantineBytes: 0, resets: 0 } as const;
 
 const AT_ONCE: Coalescing = { microseconds: 0, events: 0 };
 /** No user has this number. */
@@ -65,7 +77,8 @@ export interface EngineThread {
 export class Host extends EventEmitter<EngineEvents> implements EngineHost {
   readonly name: string;
   readonly facts: DeviceFacts;
-  readonly #start: () => Promise<EngineThread>;
+  gone: string | undefined;
+  readonly #start: (lastLease: number) => Promise<EngineThread>;
   #thread: EngineThread;
   readonly #counters = new Counters();
   readonly #waiting = new Map<number, Waiting>();
@@ -74,24 +87,25 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
   /** Channel numbers of each lease's queues. */
   readonly #queues = new Map<number, Map<number, number>>();
   /** Why calls fail once the thread has ended by itself. */
-  readonly #gone: HardwareError;
+  readonly #threadGone: HardwareError;
   #nextId = 1;
   #ended: Error | undefined;
   #closing: Promise<void> | undefined;
   #restarting: Promise<void> | undefined;
   /** A restart ends the thread, or has ended it; there is no other yet. */
   #leaving = false;
+  #lastLease = 0;
   /** The thread has not ended. */
   #running = false;
 
-  /** `thread` came from `start`, which makes one anew for {@link restart}. */
-  constructor(name: string, thread: EngineThread, start: () => Promise<EngineThread>) {
+  /** `thread` came from `start`, which makes one anew for {@link restart}; it takes the last lease handle that was given, without its base. */
+  constructor(name: string, thread: EngineThread, start: (lastLease: number) => Promise<EngineThread>) {
     super();
     this.name = name;
     this.facts = thread.facts;
     this.#start = start;
     this.#thread = thread;
-    this.#gone = new HardwareError('lost', `the engine of ${name} has ended`);
+    this.#threadGone = new HardwareError('lost', `the engine of ${name} has ended`);
     this.#watch = this.#listen(thread);
   }
 
@@ -99,8 +113,10 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#counters;
   }
 
-  openLease(request: OpenLease): Promise<OpenedLease> {
-    return this.#call('openLease', [request, this.#counters.memory(request.tenant)]);
+  async openLease(request: OpenLease): Promise<OpenedLease> {
+    const opened = await this.#call('openLease', [request, this.#counters.memory(request.tenant)]);
+    this.#lastLease = opened.lease % LEASES_OF_A_DEVICE;
+    return opened;
   }
 
   async closeLease(lease: number): Promise<void> {
@@ -215,6 +231,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
   }
 
   report(): Promise<DeviceReport> {
+    if (this.#leaving) return Promise.resolve({ ...AWAY, lost: this.gone ?? '' });
     return this.#call('report', []);
   }
 
@@ -234,8 +251,8 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     return this.#call('inspect', []);
   }
 
-  restart(): Promise<void> {
-    this.#restarting ??= this.#restart().finally(() => (this.#restarting = undefined));
+  restart(check: () => void = () => undefined): Promise<void> {
+    this.#restarting ??= this.#restart(check).finally(() => (this.#restarting = undefined));
     return this.#restarting;
   }
 
@@ -273,46 +290,61 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
     worker.on('exit', () => {
       // Its last words may still be on their way.
       for (let last = receiveMessageOnPort(port); last !== undefined; last = receiveMessageOnPort(port)) this.#take(last.message as EngineMessage);
-      end(this.#gone);
+      end(this.#threadGone);
     });
     return new CompletionWatch(signals, () => this.takeReady());
   }
 
-  async #restart(): Promise<void> {
-    if (this.#closing !== undefined) throw this.#gone;
+  async #restart(check: () => void): Promise<void> {
+    if (this.#closing !== undefined) throw this.#threadGone;
     if (!this.#leaving) {
       this.#leaving = true;
-      await this.#endThread(0);
       this.#ended = new Refusal('deviceLost', 'device', this.name);
+      await this.#endThread(0);
+      for (let number = 0; number < this.#channels.length; number++) this.#forget(number);
+      this.#queues.clear();
     }
-    const thread = await this.#start();
+    check();
+    const thread = await this.#start(this.#lastLease);
     this.#thread = thread;
     this.#watch = this.#listen(thread);
-    if (!isSameDevice(this.facts, thread.facts)) {
+    try {
+      if (this.#closing !== undefined) throw this.#threadGone;
+      if (!isSameDevice(this.facts, thread.facts))
+        throw new HardwareError('unsupported', `another device is there now: ${thread.facts.model}, serial number ${thread.facts.serial}`);
+      check();
+    } catch (error) {
       await this.#endThread(0);
-      throw new HardwareError('unsupported', `another device is there now: ${thread.facts.model}, serial number ${thread.facts.serial}`);
+      throw error;
     }
     this.#leaving = false;
     this.#ended = undefined;
+    this.gone = undefined;
+    // Whoever waits for it hears that it is there.
+    this.emit('free');
   }
 
   async #close(milliseconds: number): Promise<void> {
-    await this.#restarting?.catch(() => undefined);
-    if (!this.#leaving) await this.#endThread(milliseconds);
+    if (this.#restarting === undefined && !this.#leaving) return this.#endThread(milliseconds);
+    // What is being started ends as soon as it is there; nobody waits for that for long.
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, RESTART_MS);
+    });
+    await Promise.race([this.#restarting?.catch(() => undefined), late]);
+    clearTimeout(timer);
   }
 
   async #endThread(milliseconds: number): Promise<void> {
     const { worker, port, prepared, release } = this.#thread;
-    const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     try {
       if (this.#running) {
         // The thread ends right behind its answer, and the end may be heard of first.
-        await this.#send('close', [milliseconds]).catch((error: unknown) => {
-          if (error !== this.#gone) throw error;
+        const exited = new Promise((resolve) => worker.once('exit', resolve));
+        await Promise.race([exited, this.#send('close', [milliseconds])]).catch((error: unknown) => {
+          if (this.#running) throw error;
         });
-        const late = setTimeout(() => void worker.terminate(), STOP_MS);
-        await exited;
-        clearTimeout(late);
+        await exitOf(worker);
       }
     } finally {
       port.close();
@@ -344,6 +376,7 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
 
   #take(message: EngineMessage): void {
     if (message.kind === 'event') {
+      if (message.event === 'gone') [this.gone] = message.args as EngineEvents['gone'];
       // The arguments are what the engine's typed `post.event` sent.
       this.emit(message.event, ...(message.args as EngineEvents[typeof message.event]));
     } else if (message.kind === 'progress') {
@@ -360,10 +393,11 @@ export class Host extends EventEmitter<EngineEvents> implements EngineHost {
 
   /** The thread is gone: by itself, or because it was asked. */
   #end(error: Error): void {
-    if (this.#ended !== undefined) return;
-    this.#ended = error;
-    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    const wasEnded = this.#ended !== undefined;
+    this.#ended ??= error;
+    for (const waiting of this.#waiting.values()) waiting.reject(this.#ended);
     this.#waiting.clear();
+    if (wasEnded) return;
     if (this.#closing !== undefined || this.#leaving) return;
     this.emit('log', 'error', 'the engine has ended', { device: this.name, error: error.stack ?? error.message });
     this.emit('deviceLost', error.message);

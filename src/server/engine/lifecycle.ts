@@ -78,6 +78,7 @@ export class Lifecycle {
       this.pairs.forget(Code.reset);
       yield* driver.enable();
       this.#checkUnchanged();
+      this.#checkNotLost();
       this.state = 'open';
       for (const lease of yield* this.#resume()) post.event('reset', [lease.handle, lease.generation, reason]);
     } catch (error) {
@@ -136,6 +137,11 @@ export class Lifecycle {
         now.namespaces.some(({ id, blocks, blockBytes }) => id === old.id && blocks >= old.blocks && blockBytes === old.blockBytes),
       );
     if (!same) throw new HardwareError('unsupported', 'the device is not what it was: its leases have to be closed');
+  }
+
+  /** Somebody may have found out on the way that the device is gone. @throws HardwareError `lost` */
+  #checkNotLost(): void {
+    if (this.state === 'lost') throw new HardwareError('lost', this.lostReason);
   }
 
   /** Leases go on with new generations and new hardware queues; returns which. One for which no queue pair is left is put out. */

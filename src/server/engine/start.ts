@@ -4,8 +4,16 @@ import { prepareBacking, type BackingOptions } from '../../hw/backings.js';
 import { HardwareError } from '../../hw/task.js';
 import { shm } from '../../native/shm.js';
 import type { DeviceFacts, EngineHost } from './api.js';
-import { LEASES_OF_A_DEVICE, MAX_CHANNELS, MAX_DEVICES, type EngineMessage, type EngineSettings, type EngineStart } from './control.js';
-import { takeThread } from './engine-threads.js';
+import {
+  LEASES_OF_A_DEVICE,
+  MAX_CHANNELS,
+  MAX_DEVICES,
+  type ControlRequest,
+  type EngineMessage,
+  type EngineSettings,
+  type EngineStart,
+} from './control.js';
+import { exitOf, takeThread } from './engine-threads.js';
 import { errorOf } from './failure.js';
 import { Host, type EngineThread } from './host.js';
 import { IdRing } from './id-ring.js';
@@ -28,8 +36,8 @@ export async function startEngine(options: EngineOptions): Promise<EngineHost> {
   const { name, backing, ...given } = options;
   const settings: EngineSettings = { ...DEFAULTS, ...given, name, leaseBase: (enginesStarted++ % MAX_DEVICES) * LEASES_OF_A_DEVICE };
   let host: Host | undefined;
-  const start = (): Promise<EngineThread> => startThread(settings, backing, () => host?.takeReady());
-  host = new Host(name, await start(), start);
+  const start = (lastLease: number): Promise<EngineThread> => startThread({ ...settings, lastLease }, backing, () => host?.takeReady());
+  host = new Host(name, await start(0), start);
   return host;
 }
 
@@ -53,7 +61,11 @@ async function startThread(settings: EngineSettings, backing: BackingOptions, ta
     const facts = await started(worker, port1);
     return { facts, worker, port: port1, signals, activations, ready, prepared, release };
   } catch (error) {
-    await worker.terminate();
+    // It ends by itself, having given back what it took; one that waits for its device is told to.
+    const close: ControlRequest = { id: 0, method: 'close', args: [0] };
+    port1.postMessage(close);
+    signals.announceControl();
+    await exitOf(worker);
     port1.close();
     await prepared.dispose();
     release();

@@ -52,6 +52,7 @@ export class SessionLease {
   #closing: Promise<void> | undefined;
   /** The domain's regions are reachable for the device. */
   #attached = false;
+  #attaching: Promise<void> | undefined;
 
   constructor(options: SessionLeaseOptions) {
     this.handle = options.opened.lease;
@@ -80,7 +81,8 @@ export class SessionLease {
 
   /** Makes the domain's regions reachable for the device. Once, before the client hears of the lease. */
   async attachDomain(): Promise<void> {
-    await this.domain.useEngine(this.engine);
+    this.#attaching = this.domain.useEngine(this.engine);
+    await this.#attaching;
     this.#attached = true;
   }
 
@@ -149,6 +151,8 @@ export class SessionLease {
       for (const queue of [...this.queues.values()]) this.#forget(queue, quiet);
     });
     await this.#step('taking its memory from the device', async () => {
+      // It may have ended on its way.
+      await this.#attaching?.catch(() => undefined);
       if (this.#attached) await this.domain.releaseEngine(this.engine);
     });
     await this.#step('leaving the domain', () => this.domain.leave());

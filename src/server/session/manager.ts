@@ -149,6 +149,8 @@ export class SessionManager {
     const proved = directory.authenticate({ ...session.credentials, tenant: session.tenantName });
     if (proved !== undefined) session.adopt(proved.tenant, proved.isolation);
     for (const lease of [...session.leases.values()]) {
+      // What ended meanwhile is no longer this session's to speak of.
+      if (lease.closing) continue;
       try {
         const covered = await reconcileLease(lease, proved?.tenant.grants.get(lease.engine.name));
         if (!covered) session.events.revoked(lease, 'the configuration no longer grants it');

@@ -122,6 +122,7 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   holdRegion = async (): Promise<void> => refuse('holdRegion');
   detachRegion = async (): Promise<void> => refuse('detachRegion');
   regionInFlight = async (): Promise<number> => refuse('regionInFlight');
+  gone = undefined;
   restart = async (): Promise<void> => refuse('restart');
   close = async (): Promise<void> => undefined;
 }

@@ -124,6 +124,23 @@ test('a device lost while a queue is being made comes back with working queues',
   works({ ...a, ...queue });
 });
 
+test('a device lost while its controller is being reset is lost, and comes back', async () => {
+  world = await EngineWorld.create();
+  const a = world.tenant(1);
+  world.run(world.backing.setReadyDelay(20));
+  const reset = start(world.methods.resetController('a test'));
+  world.until(() => world.engine.device.state === 'resetting');
+  turn(3);
+  const lost = start(world.engine.device.lose('a test'));
+  world.until(() => reset.ended && lost.ended);
+  // Not open: its driver has let go of it.
+  expect(world.engine.device.state).toBe('lost');
+  world.run(world.backing.setReadyDelay(0));
+  world.until(() => world.engine.device.lease(a.lease.lease).active);
+  works(a);
+  expect(world.events().filter(([name]) => name === 'deviceLost')).toHaveLength(1);
+});
+
 test('every flush that waits for a hanging one is answered', async () => {
   world = await EngineWorld.create({}, { commandTimeout: 30 });
   const a = world.tenant(1, { queues: 'shared' });

@@ -218,7 +218,7 @@ class Chaos {
       this.open(actor);
       return;
     }
-    switch (random.below(9)) {
+    switch (random.below(10)) {
       case 0:
       case 1:
         if (actor.queues.length < 3) this.openQueue(actor);
@@ -238,6 +238,10 @@ class Chaos {
         return;
       case 7:
         if (actor.regions.length > 0) this.unmap(actor, random.pick(actor.regions), random.below(2) === 0);
+        return;
+      case 8:
+        this.start(actor, 'writePciConfig', methods.writePciConfig(actor.lease, 4 * random.below(64), 4, random.word()), () => {});
+        this.start(actor, 'readPciRegister', methods.readPciRegister(actor.lease, 0, 0x1c, 4), () => {});
         return;
       default:
         this.start(actor, 'replaceGrant', methods.replaceGrant(actor.lease, [world.share(actor.index * SHARE_BLOCKS, SHARE_BLOCKS)]), () => {});

@@ -3,8 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { ftruncateSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterEach, describe, expect, test } from 'vitest';
+import { Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { pinError } from '../../../src/hw/linux/errors.js';
 import { deviceAddon, type DeviceAddon } from '../../../src/native/device.js';
 import { shm } from '../../../src/native/shm.js';
@@ -146,6 +148,23 @@ describe('registers', () => {
     }
   });
 
+  test('end with their thread', async () => {
+    const fd = registerFile();
+    const own = mapFile(fd);
+    const program = `
+      const device = require(${JSON.stringify(fileURLToPath(new URL('../../../build/device.node', import.meta.url)))});
+      device.mapRegisters(${fd}, 0, ${BYTES}, []);
+      require('worker_threads').parentPort.postMessage('mapped');
+      setInterval(() => {}, 1000);`;
+    const worker = new Worker(program, { eval: true });
+    await once(worker, 'message');
+    expect(mappingsOf(name).length).toBe(2);
+    await worker.terminate();
+    expect(mappingsOf(name).length).toBe(1);
+    device.write32(own, 0, 3);
+    expect(device.read32(own, 0)).toBe(3);
+  });
+
   test('are limited in number', () => {
     const fd = registerFile();
     expect(() => {
@@ -238,8 +257,7 @@ test('a reset is waited for without waiting, and tells what it failed with', asy
   for (let count = 0; count < 300; count++) {
     const left = device.beginReset(fd, false);
     device.leaveReset(left);
-    if (count % 100 === 0) await new Promise((resolve) => setTimeout(resolve, 20)); // at most 256 are under way
-    if (count % 100 === 0) expect(() => device.resetEnded(left)).toThrow(RangeError);
+    if (count % 100 === 0) await vi.waitFor(() => expect(() => device.resetEnded(left)).toThrow(RangeError), 4_000); // at most 256 are under way
   }
   const view = new Uint8Array(shm().map(fd, 0, 4096, false));
   expect(view[0]).toBe('1'.charCodeAt(0));

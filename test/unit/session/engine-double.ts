@@ -385,6 +385,8 @@ export class EngineDouble extends EventEmitter<EngineEvents> implements EngineHo
   async inspect(): Promise<unknown> {
     return {};
   }
+  readonly gone = undefined;
+
   async restart(): Promise<void> {}
 
   async close(): Promise<void> {}
