@@ -29,7 +29,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -50,13 +49,13 @@ constexpr uint16_t kStopped = 0x0400;      // no decode, no bus mastering, no IN
 constexpr size_t kSignalSetBytes = 8;      // the kernel's
 
 struct Slot {
-  std::atomic<int> fd{-1};  // of configuration space; -1: free
+  int fd = -1;              // of configuration space; -1: free
   int64_t offset = 0;       // where that begins in the file
 };
 
-// What both processes write and read.
+// What both processes write and read, by the compiler's own atomic operations: the other process has no code but that below, and a library's may be instrumented.
 struct Shared {
-  std::atomic<bool> ready{false};  // nothing that ends this process alone ends the other any more
+  bool ready = false;  // nothing that ends this process alone ends the other any more
   Slot slots[kSlots];
 };
 
@@ -169,11 +168,11 @@ __attribute__((no_sanitize("address", "undefined"), no_stack_protector)) int Wai
   Call(SYS_setsid, 0);
   GiveUpMemory();
   GiveUpPrivileges();
-  shared->ready.store(true, std::memory_order_release);
+  __atomic_store_n(&shared->ready, true, __ATOMIC_RELEASE);
   while (Call(SYS_ppoll, reinterpret_cast<long>(&process), 1, 0, 0, kSignalSetBytes) == -EINTR) {
   }
   for (const Slot& slot : shared->slots) {
-    const int fd = slot.fd.load(std::memory_order_acquire);
+    const int fd = __atomic_load_n(&slot.fd, __ATOMIC_ACQUIRE);
     if (fd >= 0) Call(SYS_pwrite64, fd, reinterpret_cast<long>(&stopped), sizeof stopped, slot.offset + kCommand);
   }
   Call(SYS_exit_group, 0);
@@ -211,7 +210,7 @@ int StartGuardian() {
   const auto* const offset = static_cast<const ptrdiff_t*>(dlsym(RTLD_DEFAULT, "__rseq_offset"));
   const auto* const size = static_cast<const unsigned*>(dlsym(RTLD_DEFAULT, "__rseq_size"));
   rseq = offset == nullptr || size == nullptr || *size == 0 ? 0 : ThreadPointer() + static_cast<uintptr_t>(*offset);
-  shared->ready.store(false, std::memory_order_relaxed);
+  __atomic_store_n(&shared->ready, false, __ATOMIC_RELAXED);
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // the other inherits it
@@ -219,7 +218,7 @@ int StartGuardian() {
   const int pid = clone(Wait, stack + kStackBytes, CLONE_FILES, nullptr);
   const int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  for (int waited = 0; pid >= 0 && !shared->ready.load(std::memory_order_acquire) && waited < kMostWaits; waited++) usleep(kWaitMicroseconds);
+  for (int waited = 0; pid >= 0 && !__atomic_load_n(&shared->ready, __ATOMIC_ACQUIRE) && waited < kMostWaits; waited++) usleep(kWaitMicroseconds);
   errno = error;
   return pid;
 }
@@ -283,10 +282,10 @@ Napi::Value StopAtEnd(const Napi::CallbackInfo& info) {
   const std::lock_guard<std::mutex> lock(mutex);
   Start(env);
   size_t free = 0;
-  while (free < kSlots && shared->slots[free].fd.load() >= 0) free++;
+  while (free < kSlots && __atomic_load_n(&shared->slots[free].fd, __ATOMIC_RELAXED) >= 0) free++;
   if (free == kSlots) throw Napi::RangeError::New(env, "as many devices are to be stopped as there may be");
   shared->slots[free].offset = offset;
-  shared->slots[free].fd.store(fd, std::memory_order_release);
+  __atomic_store_n(&shared->slots[free].fd, fd, __ATOMIC_RELEASE);
   return env.Undefined();
 }
 
@@ -296,7 +295,7 @@ Napi::Value LeaveAtEnd(const Napi::CallbackInfo& info) {
   if (shared == nullptr) return info.Env().Undefined();
   for (Slot& slot : shared->slots) {
     int expected = fd;
-    slot.fd.compare_exchange_strong(expected, -1);
+    __atomic_compare_exchange_n(&slot.fd, &expected, -1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
   }
   return info.Env().Undefined();
 }
