@@ -34,6 +34,9 @@ const share = (name: keyof typeof Windows, as: string, more: object = {}): objec
   ...more,
 });
 
+/** Data that do not travel with their requests are messages of their own, as fast as the machine is. */
+const WORKING = { messagesPerSecond: 100_000 };
+
 function configuration(backing: BackingKind, disk: Disk, tokens: Tokens): object {
   const token = (name: TenantName): object => ({ sha256: createHash('sha256').update(tokens[name]).digest('hex') });
   const namespaces = disk.images.map(({ path, bytes }) => ({ image: path, size: bytes, blockBytes: BLOCK_BYTES }));
@@ -45,8 +48,8 @@ function configuration(backing: BackingKind, disk: Disk, tokens: Tokens): object
     drain: '1 s',
     devices: [{ name: DEVICE, backing: { kind: backing, namespaces, queuePairs: 16, vectors: 17 } }],
     tenants: [
-      { name: 'alice', token: token('alice'), shares: [share('alice', 'data')] },
-      { name: 'bob', token: token('bob'), shares: [share('bob', 'data')] },
+      { name: 'alice', token: token('alice'), limits: WORKING, shares: [share('alice', 'data')] },
+      { name: 'bob', token: token('bob'), limits: WORKING, shares: [share('bob', 'data')] },
       {
         name: 'mallory',
         token: token('mallory'),
