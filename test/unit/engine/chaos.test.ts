@@ -55,7 +55,8 @@ class Actor {
   kind = '';
   queues: Queue[] = [];
   regions: Region[] = [];
-  busy = false;
+  /** Its tasks that have not ended: the end of a lease is followed by one for each region. */
+  tasks = 0;
   /** Of each block: the byte that fills it, or -1 when the outcome of a write is not known. */
   readonly blocks = new Int16Array(SHARE_BLOCKS);
   readonly blocksBusy = new Uint8Array(SHARE_BLOCKS);
@@ -88,19 +89,19 @@ class Chaos {
 
   /** A control operation, among the tasks of the engine. Refusals and failures of the device are answers like others. */
   start<T>(actor: Actor | undefined, what: string, task: Task<T>, then: (value: T) => void, failed: () => void = () => {}): void {
-    if (actor !== undefined) actor.busy = true;
+    if (actor !== undefined) actor.tasks++;
     this.world.engine.tasks.start(
       what,
       task,
       (value) => {
         for (const one of actor === undefined ? this.actors : [actor]) one.history.push({ what });
         this.count(what);
-        if (actor !== undefined) actor.busy = false;
+        if (actor !== undefined) actor.tasks--;
         then(value);
       },
       (error) => {
         this.count(`${what} failed`);
-        if (actor !== undefined) actor.busy = false;
+        if (actor !== undefined) actor.tasks--;
         if (!(error instanceof Error && ['Refusal', 'HardwareError'].includes(error.name))) this.broken = error;
         failed();
       },
@@ -117,7 +118,7 @@ class Chaos {
     else if (what < 52) world.skew += random.below(random.below(20) === 0 ? 3_000 : 120);
     else if (what < 53) this.setFaults();
     else if (what < 54) this.global();
-    else if (what < 70 && !actor.busy) this.control(actor);
+    else if (what < 70 && actor.tasks === 0) this.control(actor);
     // A lost device is looked at rarely.
     if (engine.device.state === 'lost') world.skew += 50;
     engine.turn();
@@ -129,7 +130,7 @@ class Chaos {
   /** What a session does when the engine puts a lease out, as soon as it has time. */
   obey(): void {
     for (const [event, lease] of this.world.events()) if (event === 'revoked') this.putOut.add(lease);
-    for (const actor of this.actors) if (!actor.busy && this.putOut.delete(actor.lease)) this.closeLease(actor);
+    for (const actor of this.actors) if (actor.tasks === 0 && this.putOut.delete(actor.lease)) this.closeLease(actor);
   }
   readonly putOut = new Set<number>();
 
