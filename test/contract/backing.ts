@@ -275,7 +275,7 @@ export function backingContract(name: string, makeWorld: () => Promise<BackingWo
         const cycle = async (): Promise<void> => run(backing.detach(await run(backing.attach(fd, 4 * PAGE))));
         await cycle();
         const before = readdirSync('/proc/self/fd').length;
-        for (let turn = 0; turn < 50; turn++) await cycle();
+        for (let turn = 0; turn < 20; turn++) await cycle();
         expect(readdirSync('/proc/self/fd').length).toBe(before);
         shm().close(fd);
       });

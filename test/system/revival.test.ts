@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { eventually, workspace, type Workspace } from '../support/processes.js';
 import { hasQemu, qemuName } from '../support/qemu.js';
 import { MIB, Server, WINDOW_BYTES, childrenOf, configuration, device, sdk, serve, tenant, type Client } from '../support/server.js';
+import { FULL, fullOnly } from '../support/tier.js';
 import { Workload } from '../support/workload.js';
 import type { EngineOptions } from '../../src/server/engine/start.js';
 
@@ -194,7 +195,7 @@ describe.skipIf(!hasQemu)(`while a device is away (${qemuName})`, { timeout: 120
     expect(await server.stop()).toEqual(ORDERLY);
   });
 
-  test('deaths during its starts leave nothing behind, and an end of the server waits for none', async () => {
+  test.skipIf(!FULL)(`deaths during its starts leave nothing behind, and an end of the server waits for none${fullOnly}`, async () => {
     const space = workspace();
     const server = await Server.start(space, configuration({ devices: [device({ kind: 'qemu' })] }));
     const before = server.holdings();
