@@ -1,15 +1,16 @@
 /** The addon for devices, as far as it goes without one: a memory file stands for registers. */
 import { spawnSync } from 'node:child_process';
-import { ftruncateSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, ftruncateSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
 import { pinError } from '../../../src/hw/linux/errors.js';
 import { deviceAddon, type DeviceAddon } from '../../../src/native/device.js';
 import { shm } from '../../../src/native/shm.js';
+import { canChangeUser, whyNotUser } from '../../support/users.js';
 import { mappingsOf } from './support.js';
 
 const device = deviceAddon();
@@ -349,7 +350,15 @@ describe('a device is stopped at the end of its process', () => {
 });
 
 describe('what a process may not pin, or not see', () => {
-  const addons = ['device', 'shm'].map((addon) => fileURLToPath(new URL(`../../../build/${addon}.node`, import.meta.url)));
+  /** Where every user can read them, wherever the checkout is. */
+  const folder = mkdtempSync(join(tmpdir(), 'ringwarden-'));
+  chmodSync(folder, 0o755);
+  const addons = ['device', 'shm'].map((addon) => {
+    const copy = join(folder, `${addon}.node`);
+    copyFileSync(fileURLToPath(new URL(`../../../build/${addon}.node`, import.meta.url)), copy);
+    return copy;
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
   /** Runs as a user without privileges, with 64 KiB of memory that may be locked. Prints how pinning so many bytes fails. */
   const attempt = (bytes: number): { code?: string; syscall?: string; skipped?: string } => {
     const program = `
@@ -363,7 +372,7 @@ describe('what a process may not pin, or not see', () => {
     return stdout === '' ? { skipped: stderr } : (JSON.parse(stdout) as { code?: string });
   };
 
-  test.skipIf(process.getuid?.() !== 0)('RLIMIT_MEMLOCK, and physical addresses (needs root to take another user)', () => {
+  test.skipIf(!canChangeUser)(`RLIMIT_MEMLOCK, and physical addresses${whyNotUser}`, () => {
     const tooMuch = attempt(1_048_576);
     expect(tooMuch).toEqual({ code: 'ENOMEM', syscall: 'io_uring_register' });
     const hidden = attempt(4096);
