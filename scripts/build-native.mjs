@@ -31,8 +31,8 @@ const exported = '{ global: napi_register_module_v1; node_api_module_get_api_ver
 // One binary for machines with another C++ library than the one it was built on, or none.
 const staticFlags = ['-static-libstdc++', '-static-libgcc'];
 
-/** The sources of each addon, in src/native. Both check their arguments in the same way. */
-const checks = ['arguments.cc', 'errors.cc', 'shm.h'];
+/** The sources of each addon, in src/native, and what both have: how arguments are checked, and how SIGBUS is taken. */
+const checks = ['arguments.cc', 'bus-errors.h', 'errors.cc', 'shm.h'];
 const addons = {
   shm: (name) => !name.includes('/'),
   device: (name) => name.startsWith('device/') || checks.includes(name),

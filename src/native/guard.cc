@@ -1,8 +1,7 @@
 // Mappings of files that their owner may truncate. Touching a page past the end of a file is SIGBUS, which ends the process; in a guarded
 // mapping a page of zeroes takes its place instead, and the program goes on and can look what became of the file.
-#include "shm.h"
+#include "bus-errors.h"
 
-#include <signal.h>
 #include <sys/mman.h>
 
 #include <atomic>
@@ -21,7 +20,6 @@ struct Range {
 };
 Range ranges[kMostGuarded];
 std::mutex writers;
-struct sigaction previous;
 
 // Bytes of the page at a guarded address; 0 for any other.
 uintptr_t GuardedPage(uintptr_t address) {
@@ -33,36 +31,11 @@ uintptr_t GuardedPage(uintptr_t address) {
   return 0;
 }
 
-void OnBusError(int signal, siginfo_t* info, void* context) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
-  const int error = errno;
-  const uintptr_t bytes = info->si_code == BUS_ADRERR ? GuardedPage(address) : 0;
-  if (bytes != 0) {
-    void* const page = reinterpret_cast<void*>(address & ~(bytes - 1));
-    // A plain system call: allowed here, whatever the thread was doing.
-    const bool replaced = mmap(page, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
-    errno = error;
-    if (replaced) return;
-  }
-  if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
-    previous.sa_sigaction(signal, info, context);
-  } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-    previous.sa_handler(signal);
-  } else {
-    // The instruction runs again, and meets what it would have met without us.
-    sigaction(signal, &previous, nullptr);
-  }
-}
-
-void Install(Napi::Env env) {
-  static bool installed = false;
-  if (installed) return;
-  struct sigaction action = {};
-  action.sa_sigaction = OnBusError;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  sigemptyset(&action.sa_mask);
-  if (sigaction(SIGBUS, &action, &previous) != 0) Fail(env, "sigaction");
-  installed = true;
+bool Replace(uintptr_t address) {
+  const uintptr_t bytes = GuardedPage(address);
+  if (bytes == 0) return false;
+  void* const page = reinterpret_cast<void*>(address & ~(bytes - 1));
+  return mmap(page, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
 }
 
 Napi::Value Guard(const Napi::CallbackInfo& info) {
@@ -70,7 +43,7 @@ Napi::Value Guard(const Napi::CallbackInfo& info) {
   void* address = nullptr;
   const size_t bytes = MappingOf(info, 0, &address);
   const std::lock_guard<std::mutex> lock(writers);
-  Install(env);
+  BusErrors<Replace>::Install(env);
   for (Range& range : ranges) {
     const bool again = range.bytes.load(std::memory_order_relaxed) != 0 && range.start.load(std::memory_order_relaxed) == reinterpret_cast<uintptr_t>(address);
     if (again) return env.Undefined();

@@ -2,9 +2,9 @@
 //
 // A mapping of registers ends under its user when the device goes: the kernel takes it away, and an access is SIGBUS. A page of all ones takes its place then,
 // which is what a bus without a device reads, and the mapping remembers that it happened: no later access reaches it.
+#include "../bus-errors.h"
 #include "device.h"
 
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -45,45 +45,19 @@ struct Registers {
 
 Registers table[kSlots];
 std::mutex writers;
-struct sigaction previous;
 
-void OnBusError(int signal, siginfo_t* info, void* context) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
-  const int error = errno;
-  if (info->si_code == BUS_ADRERR) {
-    for (Registers& registers : table) {
-      const size_t mapped = registers.mapped.load(std::memory_order_acquire);
-      const uintptr_t base = registers.base.load(std::memory_order_relaxed);
-      if (mapped == 0 || address < base || address - base >= mapped) continue;
-      // Plain system calls and stores: allowed here, whatever the thread was doing.
-      void* const page = reinterpret_cast<void*>(address & ~(kPageBytes - 1));
-      if (mmap(page, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) break;
-      memset(page, 0xff, kPageBytes);
-      registers.faulted.store(true, std::memory_order_relaxed);
-      errno = error;
-      return;
-    }
+bool Replace(uintptr_t address) {
+  for (Registers& registers : table) {
+    const size_t mapped = registers.mapped.load(std::memory_order_acquire);
+    const uintptr_t base = registers.base.load(std::memory_order_relaxed);
+    if (mapped == 0 || address < base || address - base >= mapped) continue;
+    void* const page = reinterpret_cast<void*>(address & ~(kPageBytes - 1));
+    if (mmap(page, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) return false;
+    memset(page, 0xff, kPageBytes);
+    registers.faulted.store(true, std::memory_order_relaxed);
+    return true;
   }
-  errno = error;
-  if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
-    previous.sa_sigaction(signal, info, context);
-  } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-    previous.sa_handler(signal);
-  } else {
-    // The instruction runs again, and meets what it would have met without us.
-    sigaction(signal, &previous, nullptr);
-  }
-}
-
-void Install(Napi::Env env) {
-  static bool installed = false;
-  if (installed) return;
-  struct sigaction action = {};
-  action.sa_sigaction = OnBusError;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  sigemptyset(&action.sa_mask);
-  if (sigaction(SIGBUS, &action, &previous) != 0) Fail(env, "sigaction");
-  installed = true;
+  return false;
 }
 
 // A list of offsets: start and end of each part that no access reaches.
@@ -128,7 +102,7 @@ Napi::Value MapRegisters(const Napi::CallbackInfo& info) {
   const size_t hidden_count = Hidden(info, 3, bytes, hidden);
 
   const std::lock_guard<std::mutex> lock(writers);
-  Install(env);
+  BusErrors<Replace>::Install(env);
   int slot = 0;
   while (slot < kSlots && table[slot].used) slot++;
   if (slot == kSlots) throw Napi::RangeError::New(env, "as many registers are mapped as there may be");
